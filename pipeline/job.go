@@ -1,0 +1,159 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// JobKind says which kind of worker a job is for.
+type JobKind string
+
+// The kinds of jobs.
+const (
+	BuildJob  JobKind = "build"
+	DeployJob JobKind = "deploy"
+)
+
+// JobLimitBytes is the most that a job may take in the queue as JSON. A job
+// holds names and digests, never a secret and never payload text.
+const JobLimitBytes = 8 << 10
+
+// Job is one attempt of one action, waiting for a worker or in its hands. A
+// lost worker's job is not given to another one: the attempt ends as
+// RunnerLost and Advance starts the next attempt as a new job.
+type Job struct {
+	V         int     `json:"v"`
+	ID        string  `json:"id"` // the build ID or deployment ID; names the attempt
+	Kind      JobKind `json:"kind"`
+	Repo      string  `json:"repo"`     // forge/ID: whom the queue is fair to
+	Project   string  `json:"project"`  // whom concurrency limits count for
+	Pipeline  string  `json:"pipeline"` // the Board's key
+	Execution string  `json:"execution"`
+	Stage     string  `json:"stage"`
+	Action    string  `json:"action"`
+	Attempt   int     `json:"attempt"`          // counts from 1
+	Token     int64   `json:"token,omitempty"`  // fencing token; set when claimed
+	Labels    string  `json:"labels,omitempty"` // sorted, comma-separated; with Compute it names the class
+	Compute   string  `json:"compute,omitempty"`
+	// Concurrency is the project's limit of running jobs; 0 means none.
+	Concurrency int           `json:"concurrency,omitempty"`
+	Timeout     time.Duration `json:"timeout"`
+	NotBefore   time.Time     `json:"not_before,omitzero"`
+	Trusted     bool          `json:"trusted"`
+	Trace       string        `json:"trace,omitempty"`
+}
+
+// Class names the queue that the job waits in: its labels and compute type.
+func (j Job) Class() string { return ClassOf(j.Kind, j.Labels, j.Compute) }
+
+// ClassOf names the queue for a kind, labels and compute type.
+func ClassOf(kind JobKind, labels, compute string) string {
+	return string(kind) + "|" + labels + "|" + compute
+}
+
+// Worker is who claims jobs.
+type Worker struct {
+	ID      string   `json:"id"`   // unique per process
+	Name    string   `json:"name"` // for people
+	Kind    JobKind  `json:"kind"`
+	Classes []string `json:"classes"` // the classes that it serves, see ClassOf
+	Slots   int      `json:"slots"`
+	Version string   `json:"version,omitempty"`
+}
+
+// JobRef is how a worker names the job that it holds.
+type JobRef struct {
+	ID    string `json:"id"`
+	Class string `json:"class"`
+	Token int64  `json:"token"`
+}
+
+// Ref names the job as its present holder does.
+func (j Job) Ref() JobRef { return JobRef{ID: j.ID, Class: j.Class(), Token: j.Token} }
+
+// Assignment is the answer to a claim: the job, and what its worker needs to
+// do it. It is the only thing that carries credentials and secrets, and it is
+// never stored.
+type Assignment struct {
+	Job    Job           `json:"job"`
+	Lease  time.Duration `json:"lease"`
+	Build  *BuildOrder   `json:"build,omitempty"`
+	Deploy *DeployOrder  `json:"deploy,omitempty"`
+}
+
+// SourceOrder says which commit to fetch and from where.
+type SourceOrder struct {
+	Repo forge.Repo `json:"repo"`
+	URL  string     `json:"url"` // without credentials
+	// User and Password are for git over HTTPS; empty for a public repository.
+	// The build never sees them.
+	User     string `json:"user,omitempty"`
+	Password string `json:"password,omitempty"`
+	SHA      string `json:"sha"`
+	// FetchRef is a ref that contains SHA, for servers that don't serve a bare
+	// commit ID: refs/heads/main or refs/pull/7/head.
+	FetchRef string `json:"fetch_ref,omitempty"`
+	Depth    int    `json:"depth,omitempty"` // 0: the one commit; -1: full history
+}
+
+// Variable is one environment variable of a build.
+type Variable struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Secret bool   `json:"secret,omitempty"` // its value is masked in the log
+}
+
+// Limits bound one build's container. Zero means the engine's default.
+type Limits struct {
+	CPUs        float64 `json:"cpus,omitempty"`
+	MemoryBytes int64   `json:"memory_bytes,omitempty"`
+	Processes   int64   `json:"processes,omitempty"`
+}
+
+// BuildOrder is everything that a runner needs for one build.
+type BuildOrder struct {
+	ID      string      `json:"id"`
+	Number  int         `json:"number"` // CODEBUILD_BUILD_NUMBER
+	Project string      `json:"project"`
+	Source  SourceOrder `json:"source"`
+	// Buildspec is a path below the source root, or the text itself if it spans
+	// lines; empty means buildspec.yml.
+	Buildspec string `json:"buildspec,omitempty"`
+	Image     string `json:"image"`
+	// BuiltIn are the CODEBUILD_* variables that the server knows; Variables
+	// are the project's, which win over the buildspec's (CodeBuild reference 3.1).
+	BuiltIn   []Variable `json:"built_in,omitempty"`
+	Variables []Variable `json:"variables,omitempty"`
+	Limits    Limits     `json:"limits,omitzero"`
+	// Timeout runs from PROVISIONING on.
+	Timeout    time.Duration `json:"timeout"`
+	Privileged bool          `json:"privileged,omitempty"`
+	Trusted    bool          `json:"trusted"`
+}
+
+// DeployOrder is everything that an agent needs for one deployment.
+type DeployOrder struct {
+	ID          string `json:"id"`
+	Application string `json:"application"`
+	Group       string `json:"group"`
+	// Revision is the bundle's artifact: a zip or tar that holds the appspec.
+	Revision           Artifact   `json:"revision"`
+	FileExistsBehavior string     `json:"file_exists_behavior,omitempty"`
+	IgnoreStopFailures bool       `json:"ignore_stop_failures,omitempty"`
+	Variables          []Variable `json:"variables,omitempty"`
+	Commit             string     `json:"commit,omitempty"`
+}
+
+// Outcome is how an attempt ended, as its worker says it.
+type Outcome struct {
+	Status BuildStatus `json:"status"`
+	// Code and Message say why it did not succeed, in words for its author.
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Where a mistake is, if it is in a file of the repository.
+	Annotations []forge.Annotation `json:"annotations,omitempty"`
+	// Exported are the variables for later actions.
+	Exported  map[string]string `json:"exported,omitempty"`
+	Artifacts []Artifact        `json:"artifacts,omitempty"`
+}
