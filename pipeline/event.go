@@ -1,0 +1,105 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// EventType says what happened to a Board.
+type EventType string
+
+// The things that happen.
+const (
+	StartRequested  EventType = "start"       // a trigger or a person wants an execution
+	PullChanged     EventType = "pull"        // a pull request opened, moved or closed
+	JobClaimed      EventType = "job.claimed" // a worker has begun the attempt
+	JobEnded        EventType = "job.ended"   // the attempt's worker says how it ended
+	JobLost         EventType = "job.lost"    // the attempt's worker is gone
+	JobRefused      EventType = "job.refused" // the job could not be given out: its order can't be made
+	StopRequested   EventType = "stop"        // a person wants the execution to end
+	RetryRequested  EventType = "retry"       // a person wants a failed stage again
+	DeadlinePassed  EventType = "deadline"    // a timer that Advance asked for
+	TransitionFlips EventType = "transition"  // a person disables or enables the way into a stage
+)
+
+// Event is something that happened to the Board with key Board. Its ID makes
+// it happen once: the store refuses a second commit for the same ID. Exactly
+// the parts that its type needs are set.
+type Event struct {
+	V     int       `json:"v"`
+	ID    string    `json:"id"`
+	Type  EventType `json:"type"`
+	Board string    `json:"board"`
+	At    time.Time `json:"at"`
+
+	Start *Start `json:"start,omitempty"`
+
+	Pull       *forge.PullRequest `json:"pull,omitempty"`
+	PullOpened bool               `json:"pull_opened,omitempty"`
+
+	Execution string   `json:"execution,omitempty"`
+	Stage     string   `json:"stage,omitempty"`
+	Action    string   `json:"action,omitempty"`
+	Attempt   int      `json:"attempt,omitempty"`
+	Worker    string   `json:"worker,omitempty"`
+	Outcome   *Outcome `json:"outcome,omitempty"`
+
+	By     string `json:"by,omitempty"`     // who asked
+	Reason string `json:"reason,omitempty"` // in words for people
+	Enable bool   `json:"enable,omitempty"`
+}
+
+// Start asks for one execution.
+type Start struct {
+	ID          string             `json:"id"` // the execution's
+	Pipeline    Pipeline           `json:"pipeline"`
+	Project     string             `json:"project"`
+	Repo        forge.Repo         `json:"repo"`
+	Trigger     Trigger            `json:"trigger"`
+	Problem     *UserError         `json:"problem,omitempty"`
+	Annotations []forge.Annotation `json:"annotations,omitempty"`
+	Gate        string             `json:"gate,omitempty"`
+}
+
+// EffectType says what is to be done.
+type EffectType string
+
+// The things that Advance asks for.
+const (
+	AddJob     EffectType = "job.add"    // put Job into the queue
+	CancelJob  EffectType = "job.cancel" // take it out, or stop its worker
+	ReportExec EffectType = "report"     // the forge is to be told the execution's present state
+	SetTimer   EffectType = "timer"      // send Timer back at its time
+	IndexExec  EffectType = "index"      // lists are to show the execution's present state
+)
+
+// Effect is something to do because of a change. It is stored with the change
+// in one step and done afterwards at least once, so every effect is safe to
+// repeat: a job by its ID, a timer by its event's ID, a report by the
+// execution's revision.
+type Effect struct {
+	V         int        `json:"v"`
+	Type      EffectType `json:"type"`
+	Execution string     `json:"execution,omitempty"`
+	Job       *Job       `json:"job,omitempty"`
+	Ref       *JobRef    `json:"ref,omitempty"` // CancelJob
+	Reason    string     `json:"reason,omitempty"`
+	Timer     *Event     `json:"timer,omitempty"` // At is when
+	Summary   *Summary   `json:"summary,omitempty"`
+	// Forge and Installation say whose report queue a report waits in.
+	Forge        string `json:"forge,omitempty"`
+	Installation int64  `json:"installation,omitempty"`
+}
+
+// Change is one step of a Board, as the store writes it: all of it or none.
+type Change struct {
+	Board   *Board
+	Version int64 // of the Board that the step was computed from; 0: none was stored
+	EventID string
+	// Touched are the executions that the step changed, those that it ended
+	// among them.
+	Touched []*Execution
+	Ended   []string // IDs to take off the Board
+	Effects []Effect
+}

@@ -1,0 +1,181 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// Execution is one run of one set of source revisions through a pipeline.
+// Times are UTC.
+type Execution struct {
+	V        int              `json:"v"`
+	ID       string           `json:"id"`
+	Number   int              `json:"number"` // per pipeline, from 1, never reused
+	Board    string           `json:"board"`  // the Board's key
+	Pipeline Pipeline         `json:"pipeline"`
+	Project  string           `json:"project"`
+	Repo     forge.Repo       `json:"repo"`
+	Trigger  Trigger          `json:"trigger"`
+	Status   Status           `json:"status"`
+	Reason   string           `json:"reason,omitempty"` // why it ended so, for people
+	Stages   []StageExecution `json:"stages"`
+	// Revision counts the commits of this execution; what reports it compares
+	// it to what it sent last.
+	Revision  int64     `json:"revision"`
+	CreatedAt time.Time `json:"created_at"`
+	StartedAt time.Time `json:"started_at,omitzero"` // first stage entered
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// Problem is a mistake in the definition: the execution fails in its Source
+	// stage with it.
+	Problem     *UserError         `json:"problem,omitempty"`
+	Annotations []forge.Annotation `json:"annotations,omitempty"`
+	// Gate, if set, holds an execution that may not run, such as a fork's pull
+	// request: it is recorded as ended and reported as action_required.
+	Gate string `json:"gate,omitempty"`
+}
+
+// Trigger says why an execution was started and on what revision.
+type Trigger struct {
+	Type         string             `json:"type"`  // Webhook, Rerun, Manual
+	Event        string             `json:"event"` // PUSH, PULL_REQUEST_CREATED, ... (CodeBuild reference 8.2)
+	Delivery     string             `json:"delivery,omitempty"`
+	Attempt      int                `json:"attempt,omitempty"` // of the delivery: 0, then 1 more for each replay
+	Actor        forge.User         `json:"actor"`
+	UserAgent    string             `json:"user_agent,omitempty"`
+	Installation int64              `json:"installation,omitempty"`
+	SHA          string             `json:"sha"`
+	Ref          string             `json:"ref"` // full: refs/heads/main; for a pull request its head's
+	FetchRef     string             `json:"fetch_ref,omitempty"`
+	Before       string             `json:"before,omitempty"`
+	Message      string             `json:"message,omitempty"`
+	Pull         *forge.PullRequest `json:"pull,omitempty"`
+	Rerun        string             `json:"rerun,omitempty"` // the execution that this one repeats
+	Trusted      bool               `json:"trusted"`
+}
+
+// Name is the trigger as CODEBUILD_WEBHOOK_TRIGGER spells it: branch/main,
+// tag/v1, pr/7 (CodeBuild reference 3.4).
+func (t Trigger) Name() string {
+	switch {
+	case t.Pull != nil:
+		return "pr/" + itoa(t.Pull.Number)
+	case hasPrefix(t.Ref, "refs/tags/"):
+		return "tag/" + t.Ref[len("refs/tags/"):]
+	case hasPrefix(t.Ref, "refs/heads/"):
+		return "branch/" + t.Ref[len("refs/heads/"):]
+	}
+	return t.Ref
+}
+
+// StageExecution is an execution's way through one stage.
+type StageExecution struct {
+	Name      string            `json:"name"`
+	Status    Status            `json:"status,omitempty"`
+	StartedAt time.Time         `json:"started_at,omitzero"`
+	EndedAt   time.Time         `json:"ended_at,omitzero"`
+	Actions   []ActionExecution `json:"actions"`
+}
+
+// ActionExecution is the latest attempt of one action; earlier ones are in
+// Earlier.
+type ActionExecution struct {
+	Name    string   `json:"name"`
+	Status  Status   `json:"status,omitempty"`
+	Attempt int      `json:"attempt,omitempty"` // from 1; 0: not started
+	Lost    int      `json:"lost,omitempty"`    // attempts that lost their worker
+	Job     string   `json:"job,omitempty"`     // build ID or deployment ID of this attempt
+	Kind    JobKind  `json:"kind,omitempty"`
+	Class   string   `json:"class,omitempty"`
+	Number  int      `json:"number,omitempty"` // build number; kept over lost attempts
+	Earlier []string `json:"earlier,omitempty"`
+	// Worker is set once a worker has claimed the job.
+	Worker    string            `json:"worker,omitempty"`
+	QueuedAt  time.Time         `json:"queued_at,omitzero"`
+	StartedAt time.Time         `json:"started_at,omitzero"` // claimed
+	EndedAt   time.Time         `json:"ended_at,omitzero"`
+	Error     *ActionError      `json:"error,omitempty"`
+	Artifacts []Artifact        `json:"artifacts,omitempty"`
+	Exported  map[string]string `json:"exported,omitempty"`
+	// Outcome is how the build or deployment itself ended.
+	Outcome BuildStatus `json:"outcome,omitempty"`
+}
+
+// ActionError says why an action failed (CodePipeline reference 3.1, error
+// codes; TimedOut and RunnerLost are ours).
+type ActionError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// The codes of failed actions.
+const (
+	JobFailed          = "JobFailed"
+	ConfigurationError = "ConfigurationError"
+	SystemUnavailable  = "SystemUnavailable"
+	TimedOut           = "TimedOut"
+	RunnerLost         = "RunnerLost"
+)
+
+// Stage is the stage of that name, or nil.
+func (x *Execution) Stage(name string) *StageExecution {
+	for i := range x.Stages {
+		if x.Stages[i].Name == name {
+			return &x.Stages[i]
+		}
+	}
+	return nil
+}
+
+// Action is the action of that name, or nil.
+func (s *StageExecution) Action(name string) *ActionExecution {
+	for i := range s.Actions {
+		if s.Actions[i].Name == name {
+			return &s.Actions[i]
+		}
+	}
+	return nil
+}
+
+// Summary is an execution as lists show it.
+type Summary struct {
+	ID        string    `json:"id"`
+	Forge     string    `json:"forge"`
+	Repo      string    `json:"repo"`
+	Pipeline  string    `json:"pipeline"`
+	Number    int       `json:"number"`
+	Status    Status    `json:"status"`
+	Trigger   string    `json:"trigger"`
+	SHA       string    `json:"sha"`
+	Ref       string    `json:"ref"`
+	Message   string    `json:"message,omitempty"`
+	Actor     string    `json:"actor,omitempty"`
+	Reason    string    `json:"reason,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+}
+
+// Summary is the execution as lists show it.
+func (x *Execution) Summary() Summary {
+	return Summary{
+		ID: x.ID, Forge: x.Repo.Forge, Repo: x.Repo.FullName(), Pipeline: x.Pipeline.Name,
+		Number: x.Number, Status: x.Status, Trigger: x.Trigger.Name(), SHA: x.Trigger.SHA,
+		Ref: x.Trigger.Ref, Message: x.Trigger.Message, Actor: x.Trigger.Actor.Login, Reason: x.Reason,
+		CreatedAt: x.CreatedAt, StartedAt: x.StartedAt, EndedAt: x.EndedAt,
+	}
+}
+
+// Query selects executions, newest first.
+type Query struct {
+	Forge, Repo, SHA string
+	Status           Status
+	Limit            int    // 1 to 200; 0 means 50
+	After            string // the token of the page before; empty: the newest
+}
+
+// Page is one page of a list; Next is empty on the last one.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty"`
+}
