@@ -1,0 +1,81 @@
+package specfile
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	conflictMarker  = regexp.MustCompile(`^(<{7}|={7}|>{7})( |$)`)
+	bracketCommand  = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*\[.*\]\s*\S`)
+	quotedStart     = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*("(\\.|[^"\\])*"|'([^']|'')*')\s*[^\s#]`)
+	reservedStart   = regexp.MustCompile("^\\s*(- |[\\w.-]+:\\s)\\s*([@`%*&!|>])")
+	tabbedIndent    = regexp.MustCompile(`^ *\t`)
+	keyWithoutSpace = regexp.MustCompile(`^\s*[\w-]+:[^\s/]`)
+)
+
+// syntaxHint guesses from the source near a syntax error what its author did.
+// line is where the parser stopped, from where the thing it was reading began.
+func (f *File) syntaxHint(message string, line, from int) string {
+	for i, text := range f.lines {
+		if conflictMarker.MatchString(text) {
+			return "line " + itoa(i+1) + " is a merge conflict marker"
+		}
+	}
+	if strings.HasPrefix(f.Line(1), "#!") {
+		return "this is a script, not YAML"
+	}
+	near := []int{line, line - 1, from}
+	for _, rule := range lineHints {
+		for _, n := range near {
+			if n > 0 && rule.pattern.MatchString(f.Line(n)) {
+				return "line " + itoa(n) + ": " + rule.hint
+			}
+		}
+	}
+	if h := f.breakHint(message, line); h != "" {
+		return h
+	}
+	return "check the indentation of this line and of those above it"
+}
+
+var lineHints = []struct {
+	pattern *regexp.Regexp
+	hint    string
+}{
+	{tabbedIndent, "a tab can't indent YAML, use blanks"},
+	{regexp.MustCompile(`\{\{|\{%`), "this looks like a template placeholder that was not filled in; quote the value or render the file first"},
+	{bracketCommand, "a value that starts with [ is a list to YAML; put the whole command in quotes"},
+	{quotedStart, "quotes must go round the whole value; put the whole command in quotes of the other kind"},
+	{reservedStart, "a value can't start with this character; put it in quotes"},
+}
+
+// breakHint looks for what cuts a multi-line value in two.
+func (f *File) breakHint(message string, line int) string {
+	for n := line - 1; n > 0 && n > line-3; n-- {
+		if strings.HasPrefix(strings.TrimSpace(f.Line(n)), "#") {
+			return "line " + itoa(n) + " is a comment, which ends a command that goes on over several lines; use a | block"
+		}
+	}
+	switch {
+	case strings.Contains(message, "mapping values are not allowed"):
+		if n := strings.Count(f.Line(line), ": "); n > 1 {
+			return "a value with \": \" in it needs quotes"
+		}
+	case strings.Contains(message, "could not find expected ':'"):
+		if keyWithoutSpace.MatchString(f.Line(line)) {
+			return "a key needs a blank after its colon"
+		}
+		return "a pasted script needs a | block, with every line indented deeper than its key"
+	}
+	return ""
+}
+
+// placeholderHint is for a value of the wrong kind whose line has {{x}} in it:
+// YAML reads that as a map.
+func (f *File) placeholderHint(line int) string {
+	if strings.Contains(f.Line(line), "{{") {
+		return "this looks like a template placeholder that was not filled in; quote the value or render the file first"
+	}
+	return ""
+}
