@@ -48,6 +48,7 @@ const (
 	Ping         Kind = "ping"
 	CheckRerun   Kind = "check_run.rerequested"
 	SuiteRerun   Kind = "check_suite.rerequested"
+	CheckButton  Kind = "check_run.requested_action"
 	Installation Kind = "installation"
 	Other        Kind = "other" // known to be authentic, nothing to do
 )
@@ -79,6 +80,9 @@ type PushEvent struct {
 	Deleted bool   `json:"deleted,omitempty"`
 	Forced  bool   `json:"forced,omitempty"`
 	Message string `json:"message,omitempty"` // of the head commit
+	// At is when the forge saw the push; zero: it does not say. Deliveries may
+	// arrive in another order.
+	At time.Time `json:"at,omitzero"`
 }
 
 // PullRequest is a pull request as one delivery saw it.
@@ -96,6 +100,11 @@ type PullRequest struct {
 	BaseRepoID string `json:"base_repo_id"`
 	Author     User   `json:"author"`
 	WebURL     string `json:"web_url,omitempty"`
+	MergeSHA   string `json:"merge_sha,omitempty"` // of the merge; only when Merged
+	// BaseChanged: this delivery says that the pull request now aims at another branch.
+	BaseChanged bool `json:"base_changed,omitempty"`
+	// UpdatedAt orders deliveries about one pull request; zero: the forge does not say.
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
 	// FetchRef is the ref of the base repository that holds the head, such as
 	// refs/pull/7/head.
 	FetchRef string `json:"fetch_ref,omitempty"`
@@ -113,6 +122,8 @@ type CheckRef struct {
 	ExternalID string `json:"external_id,omitempty"` // of the one check run; empty for a whole suite
 	Name       string `json:"name,omitempty"`
 	AppID      int64  `json:"app_id,omitempty"`
+	// Identifier is that of the CheckAction that was pressed, for a CheckButton.
+	Identifier string `json:"identifier,omitempty"`
 }
 
 // InstallationSpec is what an installation event says.
@@ -141,6 +152,13 @@ type CheckRun struct {
 	Text        string // Markdown
 	Annotations []Annotation
 	Actions     []CheckAction
+	// Sent counts the annotations that the forge has already. Updates append, so
+	// a caller that tries again keeps it. The adapter counts it up.
+	Sent int
+	// Unsure: an earlier request may have reached the forge although its answer
+	// did not reach us, so look before writing. The adapter sets it when an
+	// answer is lost; a caller that cannot know, as after a crash, sets it too.
+	Unsure bool
 }
 
 // Annotation is a remark at a place in a file of the repository.
