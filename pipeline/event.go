@@ -18,7 +18,6 @@ const (
 	JobLost         EventType = "job.lost"    // the attempt's worker is gone
 	JobRefused      EventType = "job.refused" // the job could not be given out: its order can't be made
 	StopRequested   EventType = "stop"        // a person wants the execution to end
-	RetryRequested  EventType = "retry"       // a person wants a failed stage again
 	DeadlinePassed  EventType = "deadline"    // a timer that Advance asked for
 	TransitionFlips EventType = "transition"  // a person disables or enables the way into a stage
 )
@@ -59,7 +58,10 @@ type Start struct {
 	Trigger     Trigger            `json:"trigger"`
 	Problem     *UserError         `json:"problem,omitempty"`
 	Annotations []forge.Annotation `json:"annotations,omitempty"`
-	Gate        string             `json:"gate,omitempty"`
+	// Gate makes the execution a mere remark at the forge: nothing runs, and
+	// Gate says why. Skip tells "skipped" from "needs approval".
+	Gate string `json:"gate,omitempty"`
+	Skip bool   `json:"skip,omitempty"`
 }
 
 // EffectType says what is to be done.
@@ -92,7 +94,8 @@ type Effect struct {
 	Installation int64  `json:"installation,omitempty"`
 }
 
-// Change is one step of a Board, as the store writes it: all of it or none.
+// Change is one step of a Board, as Advance decides it and the store writes
+// it: all of it or none.
 type Change struct {
 	Board   *Board
 	Version int64 // of the Board that the step was computed from; 0: none was stored

@@ -30,8 +30,10 @@ type Execution struct {
 	// stage with it.
 	Problem     *UserError         `json:"problem,omitempty"`
 	Annotations []forge.Annotation `json:"annotations,omitempty"`
-	// Gate, if set, holds an execution that may not run, such as a fork's pull
-	// request: it is recorded as ended and reported as action_required.
+	// Gate, if set, marks a remark at the forge instead of an execution: nothing
+	// ran, and Gate says why. It is in no list. Its status is Skipped where the
+	// author asked for that, and Stopped where it needs somebody's approval; the
+	// check is reported as skipped or action_required.
 	Gate string `json:"gate,omitempty"`
 }
 

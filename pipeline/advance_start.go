@@ -1,0 +1,234 @@
+package pipeline
+
+import (
+	"slices"
+
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// start puts a new execution in front of its first stage.
+func (s *step) start() {
+	in := s.e.Start
+	if in == nil || s.b.Live[in.ID] != nil {
+		return
+	}
+	s.b.Repo = in.Repo
+	s.notePull(in.Trigger)
+	s.b.Executions++
+	x := &Execution{
+		V: 1, ID: in.ID, Number: s.b.Executions, Board: s.b.Key, Pipeline: in.Pipeline, Project: in.Project,
+		Repo: in.Repo, Trigger: in.Trigger, Status: InProgress, CreatedAt: s.e.At,
+		Problem: in.Problem, Annotations: in.Annotations, Gate: in.Gate,
+	}
+	for _, st := range in.Pipeline.Stages {
+		sx := StageExecution{Name: st.Name}
+		for _, a := range st.Actions {
+			sx.Actions = append(sx.Actions, ActionExecution{Name: a.Name})
+		}
+		x.Stages = append(x.Stages, sx)
+	}
+	s.touch(x)
+	if x.Gate != "" {
+		s.b.Executions-- // it is a remark at the forge, not an execution
+		x.Number = 0
+		status := Stopped
+		if in.Skip {
+			status = Skipped
+		}
+		s.end(x, status, x.Gate)
+		return
+	}
+	s.supersedeOlderHeads(x)
+	s.arrive(x, 0)
+}
+
+// notePull remembers an open pull request of the repository itself.
+func (s *step) notePull(t Trigger) {
+	if t.Pull != nil && t.Pull.Internal() && !t.Pull.Closed {
+		s.b.Pulls[t.Pull.HeadRef] = OpenPull{Number: t.Pull.Number, UpdatedAt: s.e.At}
+	}
+}
+
+// pullChanged keeps the list of open pull requests, and ends the executions
+// of one that was closed or turned into a draft (forges reference 2.5).
+func (s *step) pullChanged() {
+	pr := s.e.Pull
+	if pr == nil || !pr.Internal() {
+		return
+	}
+	if s.e.PullOpened {
+		s.b.Pulls[pr.HeadRef] = OpenPull{Number: pr.Number, UpdatedAt: s.e.At}
+		return
+	}
+	if s.b.Pulls[pr.HeadRef].Number == pr.Number && !pr.Draft {
+		delete(s.b.Pulls, pr.HeadRef)
+	}
+	for _, id := range s.liveIDs() {
+		if x := s.b.Live[id]; x.Trigger.Pull != nil && x.Trigger.Pull.Number == pr.Number {
+			s.halt(s.execution(id), s.e.Reason)
+		}
+	}
+}
+
+// supersedeOlderHeads ends executions of the same pull request that test a
+// commit which is no longer its head (forges reference 2.5, synchronize).
+func (s *step) supersedeOlderHeads(x *Execution) {
+	pr := x.Trigger.Pull
+	if pr == nil || x.Trigger.Rerun != "" {
+		return
+	}
+	for _, id := range s.liveIDs() {
+		o := s.b.Live[id]
+		if id == x.ID || o.Trigger.Pull == nil || o.Trigger.Pull.Number != pr.Number || o.Trigger.SHA == x.Trigger.SHA {
+			continue
+		}
+		s.halt(s.execution(id), "superseded by "+ShortSHA(x.Trigger.SHA))
+	}
+}
+
+// liveIDs are the live executions in the order of their numbers.
+func (s *step) liveIDs() []string {
+	ids := make([]string, 0, len(s.b.Live))
+	for id := range s.b.Live {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b string) int { return s.b.Live[a].Number - s.b.Live[b].Number })
+	return ids
+}
+
+// arrive brings x in front of stage i (CodePipeline reference 3.4): it enters,
+// or it waits, or it takes the place of the one that waits.
+func (s *step) arrive(x *Execution, i int) {
+	if i == len(x.Stages) {
+		s.end(x, Succeeded, "")
+		return
+	}
+	st := s.stage(x.Stages[i].Name)
+	if x.Pipeline.Mode == ParallelMode {
+		if st.Disabled != "" {
+			st.Inbound = append(st.Inbound, x.ID)
+			return
+		}
+		s.enter(x, i)
+		return
+	}
+	if st.Holder == "" && st.Disabled == "" {
+		st.Holder = x.ID
+		s.enter(x, i)
+		return
+	}
+	if x.Pipeline.Mode == QueuedMode || len(st.Inbound) == 0 {
+		st.Inbound = append(st.Inbound, x.ID)
+		return
+	}
+	s.supersede(x, st)
+}
+
+// supersede lets the newest of x and those who wait stay; the others end.
+func (s *step) supersede(x *Execution, st *StageState) {
+	newest := x
+	for _, id := range st.Inbound {
+		if o := s.b.Live[id]; o != nil && o.Number > newest.Number {
+			newest = o
+		}
+	}
+	waiting := append(slices.Clone(st.Inbound), x.ID)
+	st.Inbound = []string{newest.ID}
+	for _, id := range waiting {
+		if id == newest.ID {
+			continue
+		}
+		if o := s.execution(id); o != nil {
+			s.end(o, Superseded, "superseded by "+ShortSHA(newest.Trigger.SHA))
+		}
+	}
+}
+
+// enter takes x into stage i and starts its first actions.
+func (s *step) enter(x *Execution, i int) {
+	sx := &x.Stages[i]
+	sx.Status, sx.StartedAt = InProgress, s.e.At
+	if x.StartedAt.IsZero() {
+		x.StartedAt = s.e.At
+	}
+	s.proceed(x, i)
+}
+
+// release frees the stage that x leaves and lets the next one in.
+func (s *step) release(x *Execution, i int) {
+	if x.Pipeline.Mode == ParallelMode {
+		return
+	}
+	st := s.stage(x.Stages[i].Name)
+	if st.Holder != x.ID {
+		return
+	}
+	st.Holder = ""
+	s.admit(x.Stages[i].Name)
+}
+
+// admit lets waiting executions into a stage that is free and open.
+func (s *step) admit(name string) {
+	st := s.stage(name)
+	for st.Disabled == "" && len(st.Inbound) > 0 {
+		x := s.execution(st.Inbound[0])
+		if x == nil {
+			st.Inbound = st.Inbound[1:]
+			continue
+		}
+		if x.Pipeline.Mode != ParallelMode && st.Holder != "" {
+			return
+		}
+		st.Inbound = st.Inbound[1:]
+		if x.Pipeline.Mode != ParallelMode {
+			st.Holder = x.ID
+		}
+		s.enter(x, x.stageIndex(name))
+	}
+}
+
+// transition disables or enables the way into a stage (CodePipeline reference
+// 3.5).
+func (s *step) transition() {
+	st := s.stage(s.e.Stage)
+	if !s.e.Enable {
+		st.Disabled = s.e.Reason
+		return
+	}
+	st.Disabled = ""
+	s.admit(s.e.Stage)
+}
+
+func (x *Execution) stageIndex(name string) int {
+	return slices.IndexFunc(x.Stages, func(sx StageExecution) bool { return sx.Name == name })
+}
+
+// ShortSHA is the commit as people write it.
+func ShortSHA(sha string) string {
+	if len(sha) > 7 {
+		return sha[:7]
+	}
+	return sha
+}
+
+// end gives x its final status and takes it out of every waiting line.
+func (s *step) end(x *Execution, status Status, reason string) {
+	x.Status, x.EndedAt = status, s.e.At
+	if reason != "" {
+		x.Reason = reason
+	}
+	for name, st := range s.b.Stages {
+		if slices.Contains(st.Inbound, x.ID) {
+			w := s.stage(name)
+			w.Inbound = slices.DeleteFunc(w.Inbound, func(id string) bool { return id == x.ID })
+		}
+	}
+}
+
+// ForkGate is the reason why a pull request from elsewhere starts nothing.
+func ForkGate(pr forge.PullRequest) string {
+	if pr.HeadRepoID == "" {
+		return "The pull request's head repository is gone; it needs approval before it may run."
+	}
+	return "The pull request comes from a fork; it needs approval before it may run."
+}

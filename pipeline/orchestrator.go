@@ -1,0 +1,361 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// ErrConsumed: the event was committed before; there is nothing left to do.
+var ErrConsumed = errors.New("the event was handled before")
+
+// Store is the state that the orchestrator keeps. Commit is its only write of
+// a Board.
+type Store interface {
+	// Board loads a Board and its version; ErrNotFound if there is none.
+	Board(ctx context.Context, key string) (*Board, int64, error)
+	// Commit writes all of the change or nothing: ErrConflict if the Board has
+	// another version by now, ErrConsumed if the event was committed before.
+	Commit(ctx context.Context, c Change) error
+	Execution(ctx context.Context, id string) (Execution, error)
+	Executions(ctx context.Context, q Query) (Page[Summary], error)
+}
+
+// Deliveries turns raw deliveries into events; one for each forge entry.
+type Deliveries interface {
+	// Event reads an authentic delivery in the words all forges share.
+	Event(ctx context.Context, d Delivery) (forge.Event, error)
+	// OpenPull finds the open pull request of a branch of the repository
+	// itself, if the forge can be asked.
+	OpenPull(ctx context.Context, e forge.Event, branch string) (number int, found bool, err error)
+}
+
+// Definitions finds the pipelines that a repository defines at a commit. No
+// pipelines and no error mean that it has none, not even an implied one; the
+// reason says so. A *UserError is a mistake in the definition, or a commit
+// that isn't there.
+type Definitions interface {
+	Pipelines(ctx context.Context, repo forge.Repo, t Trigger) (found []Definition, reason string, err error)
+}
+
+// Definition is one pipeline at one commit, and the project it belongs to.
+type Definition struct {
+	Project  string
+	Pipeline Pipeline
+}
+
+// Relayer carries out a Board's committed effects.
+type Relayer interface {
+	Relay(ctx context.Context, board string) error
+}
+
+// Orchestrator turns deliveries and events into steps of Boards. It is the
+// only writer of Boards; any number of them share the work.
+type Orchestrator struct {
+	store       Store
+	deliveries  Deliveries
+	definitions Definitions
+	relay       Relayer
+	rules       Rules
+	now         func() time.Time
+	log         *slog.Logger
+}
+
+// NewOrchestrator wires one.
+func NewOrchestrator(s Store, d Deliveries, defs Definitions, r Relayer, rules Rules, now func() time.Time, log *slog.Logger) *Orchestrator {
+	return &Orchestrator{store: s, deliveries: d, definitions: defs, relay: r, rules: rules, now: now, log: log}
+}
+
+// Event takes one step: load, Advance, commit, and carry out what was decided.
+// It is safe to call again for the same event.
+func (o *Orchestrator) Event(ctx context.Context, e Event) error {
+	_, err := o.step(ctx, e.Board, func(*Board) (Event, bool) { return e, true }, forge.Repo{}, "", "")
+	return err
+}
+
+// commitTries bounds how often a step is computed anew because another server
+// was faster. Each failure means that somebody else got on.
+const commitTries = 50
+
+// step computes and commits one event on a Board. make looks at the present
+// Board and may decline, so that a decision and its commit see the same state.
+func (o *Orchestrator) step(ctx context.Context, key string, make func(*Board) (Event, bool), repo forge.Repo, project, pipeline string) (bool, error) {
+	for range commitTries {
+		b, version, err := o.store.Board(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			if pipeline == "" {
+				return false, nil // an event for a Board that retention removed
+			}
+			b, version = NewBoard(key, repo, project, pipeline), 0
+		} else if err != nil {
+			return false, fmt.Errorf("loading board %s: %w", key, err)
+		}
+		e, ok := make(b)
+		if !ok {
+			return false, nil
+		}
+		c := Advance(b, e, o.rules)
+		c.Version = version
+		err = o.store.Commit(ctx, c)
+		switch {
+		case errors.Is(err, ErrConflict):
+			continue
+		case errors.Is(err, ErrConsumed):
+			return true, nil // it may have crashed before the relay; the sweeper sees to that
+		case err != nil:
+			return false, fmt.Errorf("committing to board %s: %w", key, err)
+		}
+		for _, x := range c.Touched {
+			o.log.InfoContext(ctx, "execution changed", "execution", x.ID, "status", string(x.Status), "repo", x.Repo.FullName(), "sha", x.Trigger.SHA)
+		}
+		if err := o.relay.Relay(ctx, key); err != nil {
+			o.log.WarnContext(ctx, "effects are left to the sweeper", "board", key, "error", err)
+		}
+		return true, nil
+	}
+	return false, fmt.Errorf("committing to board %s: %w", key, ErrConflict)
+}
+
+// Delivery decides what becomes of one webhook. An error means that it is to
+// be tried again.
+func (o *Orchestrator) Delivery(ctx context.Context, d Delivery) (Decision, error) {
+	e, err := o.deliveries.Event(ctx, d)
+	if err != nil {
+		return Decision{Decision: DecisionFailed, Reason: "reading the payload: " + err.Error()}, nil
+	}
+	if e.Kind == forge.CheckRerun || e.Kind == forge.SuiteRerun {
+		return o.rerun(ctx, d, e)
+	}
+	if e.Kind == forge.Pull {
+		if err := o.notePull(ctx, d, e); err != nil {
+			return Decision{}, err
+		}
+	}
+	v := Decide(e)
+	if !v.Start {
+		return Decision{Decision: DecisionIgnored, Reason: v.Reason}, nil
+	}
+	return o.startAll(ctx, d, e, v)
+}
+
+// startAll starts every pipeline that the commit defines.
+func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, v Verdict) (Decision, error) {
+	v.Trigger.Attempt = d.Attempt
+	if v.Gate != "" {
+		return o.remark(ctx, d, e, v, v.Gate)
+	}
+	if v.Skip != "" {
+		return o.remark(ctx, d, e, v, v.Skip)
+	}
+	covered, err := o.coveredByPull(ctx, e, v)
+	if err != nil {
+		return Decision{}, err
+	}
+	if covered != "" {
+		return Decision{Decision: DecisionIgnored, Reason: covered}, nil
+	}
+	defs, reason, err := o.definitions.Pipelines(ctx, e.Repo, v.Trigger)
+	problem, mistake := errors.AsType[*UserError](err)
+	switch {
+	case mistake:
+		defs = []Definition{broken(e.Repo)}
+	case err != nil:
+		return Decision{}, fmt.Errorf("reading the pipelines of %s at %s: %w", e.Repo.FullName(), ShortSHA(v.Trigger.SHA), err)
+	case len(defs) == 0:
+		return Decision{Decision: DecisionIgnored, Reason: reason}, nil
+	}
+	out := Decision{Decision: DecisionStarted, Reason: v.Reason}
+	for _, def := range defs {
+		id, err := o.startOne(ctx, d, e, v, def, problem)
+		if err != nil {
+			return Decision{}, err
+		}
+		out.Executions = append(out.Executions, id)
+	}
+	return out, nil
+}
+
+// coveredByPull says why a push starts nothing: its branch has an open pull
+// request of the same repository, which runs instead. The forge is asked when
+// it can be, since a lost "closed" event must not stop a branch's builds.
+func (o *Orchestrator) coveredByPull(ctx context.Context, e forge.Event, v Verdict) (string, error) {
+	if e.Kind != forge.Push {
+		return "", nil
+	}
+	branch := v.Trigger.Ref[len("refs/heads/"):]
+	number, found, err := o.deliveries.OpenPull(ctx, e, branch)
+	if err != nil {
+		b, _, berr := o.store.Board(ctx, BoardKey(e.Repo, e.Repo.Slug(), DefaultPipeline))
+		if berr != nil && !errors.Is(berr, ErrNotFound) {
+			return "", berr
+		}
+		if b != nil {
+			p, open := b.Pulls[branch]
+			number, found = p.Number, open
+		}
+	}
+	if !found {
+		return "", nil
+	}
+	return fmt.Sprintf("branch %s has open pull request #%d, which runs for this commit", branch, number), nil
+}
+
+// broken stands in for a definition that can't be read, so that the mistake
+// has an execution, and with it a check, to be reported in.
+func broken(repo forge.Repo) Definition {
+	return Definition{Project: repo.Slug(), Pipeline: Pipeline{
+		Name: DefaultPipeline, Mode: ParallelMode, Implied: true,
+		Stages: []Stage{{Name: "Source", Actions: []Action{SourceAction()}}},
+	}}
+}
+
+// SourceAction is the action of the implied Source stage: the revision that
+// the trigger pinned.
+func SourceAction() Action {
+	return Action{Name: "Source", Category: Source, Provider: "Git", RunOrder: 1, Outputs: []string{"SourceArtifact"}}
+}
+
+func (o *Orchestrator) startOne(ctx context.Context, d Delivery, e forge.Event, v Verdict, def Definition, problem *UserError) (string, error) {
+	key := BoardKey(e.Repo, def.Project, def.Pipeline.Name)
+	start := &Start{
+		ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: def.Pipeline, Project: def.Project,
+		Repo: e.Repo, Trigger: v.Trigger, Problem: problem, Annotations: annotate(problem),
+	}
+	return start.ID, o.submitStart(ctx, key, start)
+}
+
+func annotate(p *UserError) []forge.Annotation {
+	if p == nil || p.File == "" {
+		return nil
+	}
+	return []forge.Annotation{{
+		Path: p.File, StartLine: max(p.Line, 1), EndLine: max(p.Line, 1), Column: p.Column,
+		Level: "failure", Title: p.Code, Message: p.Msg,
+	}}
+}
+
+func (o *Orchestrator) submitStart(ctx context.Context, key string, start *Start) error {
+	e := Event{V: 1, ID: "start:" + start.ID, Type: StartRequested, Board: key, At: o.now().UTC(), Start: start}
+	_, err := o.step(ctx, key, func(*Board) (Event, bool) { return e, true }, start.Repo, start.Project, start.Pipeline.Name)
+	return err
+}
+
+// remark tells the forge why nothing runs. It leaves a record for the reporter
+// but no execution in any list.
+func (o *Orchestrator) remark(ctx context.Context, d Delivery, e forge.Event, v Verdict, why string) (Decision, error) {
+	def := broken(e.Repo)
+	key := BoardKey(e.Repo, def.Project, def.Pipeline.Name)
+	start := &Start{
+		ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: def.Pipeline, Project: def.Project,
+		Repo: e.Repo, Trigger: v.Trigger, Gate: why, Skip: v.Skip != "",
+	}
+	if err := o.submitStart(ctx, key, start); err != nil {
+		return Decision{}, err
+	}
+	return Decision{Decision: DecisionIgnored, Reason: why}, nil
+}
+
+// notePull keeps the Board's list of open pull requests right, also for events
+// that start nothing.
+func (o *Orchestrator) notePull(ctx context.Context, d Delivery, e forge.Event) error {
+	opened := !e.Pull.Closed && !e.Pull.Draft
+	if !e.Pull.Internal() || (opened && e.Action != "opened" && e.Action != "reopened" && e.Action != "ready_for_review") {
+		return nil
+	}
+	key := BoardKey(e.Repo, e.Repo.Slug(), DefaultPipeline)
+	reason := fmt.Sprintf("pull request #%d was closed", e.Pull.Number)
+	if e.Pull.Draft {
+		reason = fmt.Sprintf("pull request #%d is a draft now", e.Pull.Number)
+	}
+	event := Event{
+		V: 1, ID: fmt.Sprintf("pull:%s:%s:%d", d.Forge, d.ID, d.Attempt), Type: PullChanged, Board: key, At: o.now().UTC(),
+		Pull: e.Pull, PullOpened: opened, Reason: reason,
+	}
+	_, err := o.step(ctx, key, func(*Board) (Event, bool) { return event, true }, e.Repo, e.Repo.Slug(), DefaultPipeline)
+	return err
+}
+
+// rerun starts again what somebody asked for at the forge: the same commit and
+// definition in a new execution (forges reference 3.4).
+func (o *Orchestrator) rerun(ctx context.Context, d Delivery, e forge.Event) (Decision, error) {
+	ids, err := o.rerunTargets(ctx, e)
+	if err != nil {
+		return Decision{}, err
+	}
+	out := Decision{Decision: DecisionStarted, Reason: "asked to run again"}
+	for _, id := range ids {
+		again, err := o.Rerun(ctx, id, d.Forge, d.ID, d.Attempt, e.Sender)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			continue
+		case err != nil:
+			return Decision{}, err
+		}
+		out.Executions = append(out.Executions, again)
+	}
+	if len(out.Executions) == 0 {
+		return Decision{Decision: DecisionIgnored, Reason: "no execution of ours is known for commit " + ShortSHA(e.Check.SHA)}, nil
+	}
+	return out, nil
+}
+
+// rerunTargets are the executions that a re-run names: one by its check's
+// external ID, or the latest of each pipeline for the suite's commit.
+func (o *Orchestrator) rerunTargets(ctx context.Context, e forge.Event) ([]string, error) {
+	if e.Check == nil {
+		return nil, nil
+	}
+	if id, ok := executionOf(e.Check.ExternalID); ok {
+		x, err := o.store.Execution(ctx, id)
+		if errors.Is(err, ErrNotFound) || (err == nil && (x.Repo.Forge != e.Repo.Forge || x.Repo.ID != e.Repo.ID)) {
+			return nil, nil
+		}
+		return []string{id}, err
+	}
+	if e.Kind != forge.SuiteRerun {
+		return nil, nil
+	}
+	page, err := o.store.Executions(ctx, Query{Forge: e.Repo.Forge, Repo: e.Repo.FullName(), SHA: e.Check.SHA, Limit: 200})
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	var ids []string
+	for _, s := range page.Items { // newest first
+		if !seen[s.Pipeline] {
+			seen[s.Pipeline] = true
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids, nil
+}
+
+// Rerun starts a new execution of the same commit, definition and trigger as
+// an earlier one. The key (forgeName, delivery, attempt) makes it happen once.
+func (o *Orchestrator) Rerun(ctx context.Context, id, forgeName, delivery string, attempt int, by forge.User) (string, error) {
+	x, err := o.store.Execution(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	t := x.Trigger
+	t.Type, t.Rerun, t.Actor, t.Delivery, t.Attempt = "Rerun", x.ID, by, delivery, attempt
+	start := &Start{
+		ID: ExecutionID(forgeName, delivery, x.Board, attempt), Pipeline: x.Pipeline, Project: x.Project,
+		Repo: x.Repo, Trigger: t, Problem: x.Problem, Annotations: annotate(x.Problem), Gate: x.Gate,
+	}
+	return start.ID, o.submitStart(ctx, x.Board, start)
+}
+
+// executionOf reads a check run's external ID, {execution}:{attempt}.
+func executionOf(external string) (string, bool) {
+	for i := range external {
+		if external[i] == ':' {
+			return external[:i], i > 0
+		}
+	}
+	return external, external != ""
+}
