@@ -106,3 +106,9 @@ type Change struct {
 	Ended   []string // IDs to take off the Board
 	Effects []Effect
 }
+
+// OutboxEntry is one effect that was committed and is yet to be carried out.
+type OutboxEntry struct {
+	ID     string
+	Effect Effect
+}

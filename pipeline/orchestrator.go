@@ -73,30 +73,26 @@ func NewOrchestrator(s Store, d Deliveries, defs Definitions, r Relayer, rules R
 // Event takes one step: load, Advance, commit, and carry out what was decided.
 // It is safe to call again for the same event.
 func (o *Orchestrator) Event(ctx context.Context, e Event) error {
-	_, err := o.step(ctx, e.Board, func(*Board) (Event, bool) { return e, true }, forge.Repo{}, "", "")
-	return err
+	return o.step(ctx, e, nil)
 }
 
 // commitTries bounds how often a step is computed anew because another server
 // was faster. Each failure means that somebody else got on.
 const commitTries = 50
 
-// step computes and commits one event on a Board. make looks at the present
-// Board and may decline, so that a decision and its commit see the same state.
-func (o *Orchestrator) step(ctx context.Context, key string, make func(*Board) (Event, bool), repo forge.Repo, project, pipeline string) (bool, error) {
+// step computes and commits one event. fresh is the Board to begin with where
+// none is stored yet; without it such an event is for a Board that retention
+// has removed, and nothing is done.
+func (o *Orchestrator) step(ctx context.Context, e Event, fresh *Board) error {
 	for range commitTries {
-		b, version, err := o.store.Board(ctx, key)
-		if errors.Is(err, ErrNotFound) {
-			if pipeline == "" {
-				return false, nil // an event for a Board that retention removed
-			}
-			b, version = NewBoard(key, repo, project, pipeline), 0
-		} else if err != nil {
-			return false, fmt.Errorf("loading board %s: %w", key, err)
-		}
-		e, ok := make(b)
-		if !ok {
-			return false, nil
+		b, version, err := o.store.Board(ctx, e.Board)
+		switch {
+		case errors.Is(err, ErrNotFound) && fresh == nil:
+			return nil
+		case errors.Is(err, ErrNotFound):
+			b, version = fresh, 0
+		case err != nil:
+			return fmt.Errorf("loading board %s: %w", e.Board, err)
 		}
 		c := Advance(b, e, o.rules)
 		c.Version = version
@@ -105,19 +101,23 @@ func (o *Orchestrator) step(ctx context.Context, key string, make func(*Board) (
 		case errors.Is(err, ErrConflict):
 			continue
 		case errors.Is(err, ErrConsumed):
-			return true, nil // it may have crashed before the relay; the sweeper sees to that
+			return nil // if its relay was cut short, the sweeper sees to it
 		case err != nil:
-			return false, fmt.Errorf("committing to board %s: %w", key, err)
+			return fmt.Errorf("committing to board %s: %w", e.Board, err)
 		}
-		for _, x := range c.Touched {
-			o.log.InfoContext(ctx, "execution changed", "execution", x.ID, "status", string(x.Status), "repo", x.Repo.FullName(), "sha", x.Trigger.SHA)
-		}
-		if err := o.relay.Relay(ctx, key); err != nil {
-			o.log.WarnContext(ctx, "effects are left to the sweeper", "board", key, "error", err)
-		}
-		return true, nil
+		o.committed(ctx, c)
+		return nil
 	}
-	return false, fmt.Errorf("committing to board %s: %w", key, ErrConflict)
+	return fmt.Errorf("committing to board %s: %w", e.Board, ErrConflict)
+}
+
+func (o *Orchestrator) committed(ctx context.Context, c Change) {
+	for _, x := range c.Touched {
+		o.log.InfoContext(ctx, "execution changed", "execution", x.ID, "status", string(x.Status), "repo", x.Repo.FullName(), "sha", x.Trigger.SHA)
+	}
+	if err := o.relay.Relay(ctx, c.Board.Key); err != nil {
+		o.log.WarnContext(ctx, "effects are left to the sweeper", "board", c.Board.Key, "error", err)
+	}
 }
 
 // Delivery decides what becomes of one webhook. An error means that it is to
@@ -146,10 +146,7 @@ func (o *Orchestrator) Delivery(ctx context.Context, d Delivery) (Decision, erro
 func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, v Verdict) (Decision, error) {
 	v.Trigger.Attempt = d.Attempt
 	if v.Gate != "" {
-		return o.remark(ctx, d, e, v, v.Gate)
-	}
-	if v.Skip != "" {
-		return o.remark(ctx, d, e, v, v.Skip)
+		return o.gate(ctx, d, e, v)
 	}
 	covered, err := o.coveredByPull(ctx, e, v)
 	if err != nil {
@@ -167,6 +164,8 @@ func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, 
 		return Decision{}, fmt.Errorf("reading the pipelines of %s at %s: %w", e.Repo.FullName(), ShortSHA(v.Trigger.SHA), err)
 	case len(defs) == 0:
 		return Decision{Decision: DecisionIgnored, Reason: reason}, nil
+	case v.Skip != "":
+		return o.remark(ctx, d, e, v, v.Skip)
 	}
 	out := Decision{Decision: DecisionStarted, Reason: v.Reason}
 	for _, def := range defs {
@@ -240,8 +239,19 @@ func annotate(p *UserError) []forge.Annotation {
 
 func (o *Orchestrator) submitStart(ctx context.Context, key string, start *Start) error {
 	e := Event{V: 1, ID: "start:" + start.ID, Type: StartRequested, Board: key, At: o.now().UTC(), Start: start}
-	_, err := o.step(ctx, key, func(*Board) (Event, bool) { return e, true }, start.Repo, start.Project, start.Pipeline.Name)
-	return err
+	return o.step(ctx, e, NewBoard(key, start.Repo, start.Project, start.Pipeline.Name))
+}
+
+// gate holds what an outsider sent. The base branch says whether there would be
+// anything to run at all; in doubt the author is told.
+func (o *Orchestrator) gate(ctx context.Context, d Delivery, e forge.Event, v Verdict) (Decision, error) {
+	base := v.Trigger
+	base.SHA, base.Ref, base.FetchRef = e.Pull.BaseSHA, "refs/heads/"+e.Pull.BaseRef, "refs/heads/"+e.Pull.BaseRef
+	defs, reason, err := o.definitions.Pipelines(ctx, e.Repo, base)
+	if err == nil && len(defs) == 0 {
+		return Decision{Decision: DecisionIgnored, Reason: v.Gate + " Besides, " + reason + "."}, nil
+	}
+	return o.remark(ctx, d, e, v, v.Gate)
 }
 
 // remark tells the forge why nothing runs. It leaves a record for the reporter
@@ -275,8 +285,7 @@ func (o *Orchestrator) notePull(ctx context.Context, d Delivery, e forge.Event) 
 		V: 1, ID: fmt.Sprintf("pull:%s:%s:%d", d.Forge, d.ID, d.Attempt), Type: PullChanged, Board: key, At: o.now().UTC(),
 		Pull: e.Pull, PullOpened: opened, Reason: reason,
 	}
-	_, err := o.step(ctx, key, func(*Board) (Event, bool) { return event, true }, e.Repo, e.Repo.Slug(), DefaultPipeline)
-	return err
+	return o.step(ctx, event, NewBoard(key, e.Repo, e.Repo.Slug(), DefaultPipeline))
 }
 
 // rerun starts again what somebody asked for at the forge: the same commit and
