@@ -1,6 +1,9 @@
 package pipeline
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Artifact is a bundle of files that an action made: bytes named by their
 // digest, and a name that later actions use.
@@ -32,15 +35,17 @@ type Build struct {
 	Status    BuildStatus `json:"status"`
 	Phases    []Phase     `json:"phases"`
 	// CurrentPhase is the last element's type, COMPLETED at the end.
-	CurrentPhase string            `json:"current_phase,omitempty"`
-	CreatedAt    time.Time         `json:"created_at"`
-	StartedAt    time.Time         `json:"started_at,omitzero"`
-	EndedAt      time.Time         `json:"ended_at,omitzero"`
-	Artifacts    []Artifact        `json:"artifacts,omitempty"`
-	Exported     map[string]string `json:"exported,omitempty"`
-	Failure      *Failure          `json:"failure,omitempty"`
-	LogBytes     int64             `json:"log_bytes"`
-	LogLines     int64             `json:"log_lines"`
+	CurrentPhase string     `json:"current_phase,omitempty"`
+	CreatedAt    time.Time  `json:"created_at"`
+	StartedAt    time.Time  `json:"started_at,omitzero"`
+	EndedAt      time.Time  `json:"ended_at,omitzero"`
+	Artifacts    []Artifact `json:"artifacts,omitempty"`
+	// Inputs are the artifacts that the job may open.
+	Inputs   []Artifact        `json:"inputs,omitempty"`
+	Exported map[string]string `json:"exported,omitempty"`
+	Failure  *Failure          `json:"failure,omitempty"`
+	LogBytes int64             `json:"log_bytes"`
+	LogLines int64             `json:"log_lines"`
 	// Lifecycle events of a deployment are phases too: Deployment is its ID
 	// then, and Phases hold ApplicationStop, BeforeInstall and so on.
 	Deployment string `json:"deployment,omitempty"`
@@ -85,4 +90,26 @@ func (b Build) Duration(now time.Time) time.Duration {
 		now = b.EndedAt
 	}
 	return now.Sub(b.StartedAt)
+}
+
+// Names reports whether the artifact is an input of the build or its own.
+func (b Build) Names(digest string) bool {
+	named := func(a Artifact) bool { return a.Digest == digest }
+	return slices.ContainsFunc(b.Inputs, named) || slices.ContainsFunc(b.Artifacts, named)
+}
+
+// Close ends the build, and the phase that it was in, from outside: its worker
+// can't say any more how it ended.
+func (b *Build) Close(status BuildStatus, code, message string, at time.Time) {
+	if b.Failure == nil && status != BuildSucceeded {
+		b.Failure = &Failure{Phase: b.CurrentPhase, Code: code, Message: message}
+	}
+	b.Status, b.EndedAt = status, at
+	if n := len(b.Phases); n > 0 && b.Phases[n-1].EndTime.IsZero() {
+		p := &b.Phases[n-1]
+		p.Status, p.EndTime = status, at
+		p.Contexts = []Context{{StatusCode: code, Message: message}}
+	}
+	b.Phases = append(b.Phases, Phase{Type: "COMPLETED", StartTime: at})
+	b.CurrentPhase = "COMPLETED"
 }

@@ -139,6 +139,17 @@ func (s *StageExecution) Action(name string) *ActionExecution {
 	return nil
 }
 
+// Artifacts are all artifacts that the execution's actions have made so far.
+func (x *Execution) Artifacts() []Artifact {
+	var all []Artifact
+	for i := range x.Stages {
+		for j := range x.Stages[i].Actions {
+			all = append(all, x.Stages[i].Actions[j].Artifacts...)
+		}
+	}
+	return all
+}
+
 // Summary is an execution as lists show it.
 type Summary struct {
 	ID        string    `json:"id"`

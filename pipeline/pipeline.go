@@ -74,3 +74,15 @@ const (
 	ConfigImage     = "Image"
 	ConfigGroup     = "DeploymentGroupName"
 )
+
+// Config is one configuration value of an action; "" if it has none.
+func (p Pipeline) Config(stage, action, key string) string {
+	for _, s := range p.Stages {
+		for _, a := range s.Actions {
+			if s.Name == stage && a.Name == action {
+				return a.Configuration[key]
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,253 @@
+// Package dispatch stands between the engine and its workers: it gives jobs
+// out with all that their workers need, and takes back what they say. It is
+// the server's side of pipeline.Control; the same service answers calls in
+// process and over HTTP.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// Queue is the job queue.
+type Queue interface {
+	pipeline.Jobs
+	Claim(ctx context.Context, w pipeline.Worker, wait time.Duration) (pipeline.Job, error)
+	Renew(ctx context.Context, ref pipeline.JobRef) (pipeline.Renewal, error)
+	Check(ctx context.Context, ref pipeline.JobRef) error
+	Finish(ctx context.Context, ref pipeline.JobRef) error
+}
+
+// Records are what is kept of executions and builds.
+type Records interface {
+	Execution(ctx context.Context, id string) (pipeline.Execution, error)
+	Build(ctx context.Context, id string) (pipeline.Build, error)
+	SaveBuild(ctx context.Context, b pipeline.Build) error
+	MarkReport(ctx context.Context, forgeName string, installation int64, execution string) error
+}
+
+// Logs hold the builds' output.
+type Logs interface {
+	// Append adds data at offset; what lies before the log's end is a repeat.
+	Append(ctx context.Context, build string, token, offset int64, data []byte) (int64, error)
+	// Seal ends the log.
+	Seal(ctx context.Context, build string, token int64, phases []pipeline.Phase) error
+}
+
+// Artifacts hold bytes by their digest.
+type Artifacts interface {
+	Put(ctx context.Context, r io.Reader) (digest string, bytes int64, err error)
+	Open(ctx context.Context, digest string) (io.ReadCloser, error)
+}
+
+// Orders make what a worker needs of a job, credentials included. A
+// *pipeline.UserError means that the job can never be given out.
+type Orders interface {
+	Build(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.BuildOrder, error)
+	Deploy(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.DeployOrder, error)
+}
+
+// Service implements pipeline.Control for workers and pipeline.Jobs for the
+// engine.
+type Service struct {
+	queue     Queue
+	records   Records
+	logs      Logs
+	artifacts Artifacts
+	orders    Orders
+	events    pipeline.Events
+	now       func() time.Time
+	log       *slog.Logger
+}
+
+var (
+	_ pipeline.Control = (*Service)(nil)
+	_ pipeline.Jobs    = (*Service)(nil)
+)
+
+// New wires the service.
+func New(q Queue, r Records, l Logs, a Artifacts, o Orders, e pipeline.Events, now func() time.Time, log *slog.Logger) *Service {
+	return &Service{queue: q, records: r, logs: l, artifacts: a, orders: o, events: e, now: now, log: log}
+}
+
+// Claim waits for a job and makes its order. A job whose order can't be made
+// is answered for here, and the wait goes on.
+func (s *Service) Claim(ctx context.Context, w pipeline.Worker, wait time.Duration) (pipeline.Assignment, error) {
+	until := s.now().Add(wait)
+	for {
+		j, err := s.queue.Claim(ctx, w, max(until.Sub(s.now()), time.Millisecond))
+		if err != nil {
+			return pipeline.Assignment{}, err
+		}
+		a, err := s.assign(ctx, j, w)
+		if err == nil {
+			return a, nil
+		}
+		s.log.WarnContext(ctx, "a job can't be given out", "job", j.ID, "execution", j.Execution, "error", err)
+		if err := s.giveUp(ctx, j, err); err != nil {
+			return pipeline.Assignment{}, err
+		}
+	}
+}
+
+func (s *Service) assign(ctx context.Context, j pipeline.Job, w pipeline.Worker) (pipeline.Assignment, error) {
+	x, err := s.records.Execution(ctx, j.Execution)
+	if err != nil {
+		return pipeline.Assignment{}, fmt.Errorf("loading execution %s: %w", j.Execution, err)
+	}
+	renewal, err := s.queue.Renew(ctx, j.Ref())
+	if err != nil {
+		return pipeline.Assignment{}, err
+	}
+	a := pipeline.Assignment{Job: j, Lease: renewal.Lease}
+	if j.Kind == pipeline.DeployJob {
+		a.Deploy, err = s.orders.Deploy(ctx, j, x)
+	} else {
+		a.Build, err = s.orders.Build(ctx, j, x)
+	}
+	if err != nil {
+		return pipeline.Assignment{}, err
+	}
+	b := queued(j, x)
+	b.Status, b.Runner, b.StartedAt = pipeline.BuildInProgress, w.Name, s.now().UTC()
+	if a.Build != nil {
+		b.Image = a.Build.Image
+	}
+	if a.Deploy != nil {
+		b.Inputs = append(b.Inputs, a.Deploy.Revision)
+	}
+	if err := s.records.SaveBuild(ctx, b); err != nil {
+		return pipeline.Assignment{}, fmt.Errorf("saving the build: %w", err)
+	}
+	e := event(j, pipeline.JobClaimed, s.now())
+	e.Worker = w.Name
+	return a, s.events.Submit(ctx, e)
+}
+
+// giveUp answers for a job that no worker was given: a mistake of its author
+// ends the action, a fault of ours is tried again by the engine.
+func (s *Service) giveUp(ctx context.Context, j pipeline.Job, cause error) error {
+	e := event(j, pipeline.JobEnded, s.now())
+	e.Outcome = &pipeline.Outcome{Status: pipeline.BuildFault, Message: "preparing the job failed"}
+	if mistake, ok := errors.AsType[*pipeline.UserError](cause); ok {
+		e.Type, e.Outcome, e.Reason = pipeline.JobRefused, nil, mistake.Error()
+	}
+	s.closeRecord(ctx, j.ID, pipeline.BuildFault, "SystemUnavailable", "preparing the job failed")
+	if err := s.events.Submit(ctx, e); err != nil {
+		return err
+	}
+	return s.queue.Finish(ctx, j.Ref())
+}
+
+// Renew extends the lease.
+func (s *Service) Renew(ctx context.Context, ref pipeline.JobRef) (pipeline.Renewal, error) {
+	return s.queue.Renew(ctx, ref)
+}
+
+// AppendLog adds to the job's log.
+func (s *Service) AppendLog(ctx context.Context, ref pipeline.JobRef, offset int64, data []byte) (int64, error) {
+	if err := s.queue.Check(ctx, ref); err != nil {
+		return 0, err
+	}
+	return s.logs.Append(ctx, ref.ID, ref.Token, offset, data)
+}
+
+// Report replaces what is known of the build, and lets the forge know.
+func (s *Service) Report(ctx context.Context, ref pipeline.JobRef, b pipeline.Build) error {
+	if err := s.queue.Check(ctx, ref); err != nil {
+		return err
+	}
+	known, err := s.merge(ctx, ref, b)
+	if err != nil {
+		return err
+	}
+	x, err := s.records.Execution(ctx, known.Execution)
+	if err != nil {
+		return err
+	}
+	return s.records.MarkReport(ctx, x.Repo.Forge, x.Trigger.Installation, x.ID)
+}
+
+// merge writes what the worker knows over what the server knew, but for the
+// facts that only the server may say.
+func (s *Service) merge(ctx context.Context, ref pipeline.JobRef, b pipeline.Build) (pipeline.Build, error) {
+	known, err := s.records.Build(ctx, ref.ID)
+	if err != nil {
+		return known, fmt.Errorf("loading build %s: %w", ref.ID, err)
+	}
+	known.Status, known.Phases, known.CurrentPhase = b.Status, b.Phases, b.CurrentPhase
+	known.Artifacts, known.Exported, known.Failure = b.Artifacts, b.Exported, b.Failure
+	known.LogBytes, known.LogLines, known.EndedAt = b.LogBytes, b.LogLines, b.EndedAt
+	if b.Image != "" {
+		known.Image = b.Image
+	}
+	return known, s.records.SaveBuild(ctx, known)
+}
+
+// PutArtifact stores the bytes of one artifact.
+func (s *Service) PutArtifact(ctx context.Context, ref pipeline.JobRef, a pipeline.Artifact, r io.Reader) (pipeline.Artifact, error) {
+	if err := s.queue.Check(ctx, ref); err != nil {
+		return a, err
+	}
+	digest, n, err := s.artifacts.Put(ctx, r)
+	if err != nil {
+		return a, fmt.Errorf("storing artifact %s: %w", a.Name, err)
+	}
+	if a.Digest != "" && a.Digest != digest {
+		return a, fmt.Errorf("storing artifact %s: it arrived changed: want sha256 %s, have %s", a.Name, a.Digest, digest)
+	}
+	a.Digest, a.Bytes = digest, n
+	return a, nil
+}
+
+// Artifact opens an artifact of the job's own execution and no other.
+func (s *Service) Artifact(ctx context.Context, ref pipeline.JobRef, digest string) (io.ReadCloser, error) {
+	if err := s.queue.Check(ctx, ref); err != nil {
+		return nil, err
+	}
+	b, err := s.records.Build(ctx, ref.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !b.Names(digest) {
+		return nil, fmt.Errorf("artifact %s of job %s: %w", digest, ref.ID, pipeline.ErrNotFound)
+	}
+	return s.artifacts.Open(ctx, digest)
+}
+
+// Complete ends the job. The engine hears of it before the place is freed, so
+// that a crash in between repeats the ending and never loses it.
+func (s *Service) Complete(ctx context.Context, ref pipeline.JobRef, b pipeline.Build, o pipeline.Outcome) error {
+	if err := s.queue.Check(ctx, ref); err != nil {
+		return err
+	}
+	known, err := s.merge(ctx, ref, b)
+	if err != nil {
+		return err
+	}
+	if err := s.logs.Seal(ctx, ref.ID, ref.Token, b.Phases); err != nil {
+		return fmt.Errorf("sealing the log: %w", err)
+	}
+	e := pipeline.Event{
+		V: 1, ID: fmt.Sprintf("ended:%s:%d", ref.ID, ref.Token), Type: pipeline.JobEnded, Board: known.Pipeline, At: s.now().UTC(),
+		Execution: known.Execution, Stage: known.Stage, Action: known.Action, Attempt: known.Attempt,
+		Worker: known.Runner, Outcome: &o,
+	}
+	if err := s.events.Submit(ctx, e); err != nil {
+		return err
+	}
+	return s.queue.Finish(ctx, ref)
+}
+
+func event(j pipeline.Job, what pipeline.EventType, now time.Time) pipeline.Event {
+	return pipeline.Event{
+		V: 1, ID: fmt.Sprintf("%s:%s:%d", what, j.ID, j.Token), Type: what, Board: j.Pipeline, At: now.UTC(),
+		Execution: j.Execution, Stage: j.Stage, Action: j.Action, Attempt: j.Attempt,
+	}
+}

@@ -1,0 +1,223 @@
+// Package config is Slipway's one configuration: defaults, then the file, then
+// SLIPWAY_* variables, then flags; checked whole before anything starts.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config is slipway.yaml. A field's `env` tag names its variable; its `doc`
+// tag is its line in docs/configuration.md. Lists of structs and maps come
+// from the file only.
+type Config struct {
+	Listen        string `yaml:"listen" env:"SLIPWAY_LISTEN" doc:"Address that pages, API and webhooks listen on."`
+	WebhookListen string `yaml:"webhook_listen" env:"SLIPWAY_WEBHOOK_LISTEN" doc:"Puts webhooks on a listener of their own."`
+	ExternalURL   string `yaml:"external_url" env:"SLIPWAY_EXTERNAL_URL" doc:"How browsers and forges reach this server; links in checks begin with it. Default: http:// and the listen address."`
+	Data          string `yaml:"data" env:"SLIPWAY_DATA" doc:"Folder for everything kept on this host."`
+	Log           string `yaml:"log" env:"SLIPWAY_LOG" doc:"Least level that is logged: debug, info, warn or error."`
+	AdminToken    string `yaml:"admin_token" env:"SLIPWAY_ADMIN_TOKEN" secret:"yes" doc:"An API token with every right. Without one, up and demo make one."`
+	RunnerToken   string `yaml:"runner_token" env:"SLIPWAY_RUNNER_TOKEN" secret:"yes" doc:"The token that runners and agents sign in with. Default: derived from the admin token."`
+	EncryptionKey string `yaml:"encryption_key" env:"SLIPWAY_ENCRYPTION_KEY" secret:"yes" doc:"Key for data at rest: base64 of 32 bytes."`
+	BlobURL       string `yaml:"blob_url" env:"SLIPWAY_BLOB_URL" doc:"Where logs, artifacts and large webhooks are kept. Default: a folder in the data folder."`
+	Engine        string `yaml:"engine" env:"SLIPWAY_ENGINE" doc:"What builds run in: docker, or host (which isolates nothing)."`
+	Image         string `yaml:"image" env:"SLIPWAY_IMAGE" doc:"Image of a build whose project names none."`
+
+	Redis     Redis  `yaml:"redis"`
+	Runner    Runner `yaml:"runner"`
+	GitHub    GitHub `yaml:"github"`
+	Limits    Limits `yaml:"limits"`
+	Server    string `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
+	Token     string `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
+	OpenReads bool   `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whoever reaches the server may read pages and API without signing in. Default: only if it listens on loopback alone."`
+
+	Images           map[string]string  `yaml:"images" doc:"Aliases of images, such as aws/codebuild/standard:7.0, and what they stand for."`
+	ComputeTypes     map[string]Compute `yaml:"compute_types" doc:"Limits of containers by the names that projects use."`
+	Projects         []Project          `yaml:"projects" doc:"Settings of repositories' projects."`
+	DeploymentGroups []DeploymentGroup  `yaml:"deployment_groups" doc:"What is deployed where."`
+}
+
+// Redis says where the state is.
+type Redis struct {
+	URL        string `yaml:"url" env:"SLIPWAY_REDIS_URL" secret:"yes" doc:"redis://, rediss:// or unix:// address. Default: embedded."`
+	Durability string `yaml:"durability" env:"SLIPWAY_REDIS_DURABILITY" doc:"strict asks that webhooks are on disk before they are acknowledged; relaxed does without."`
+}
+
+// Runner is a runner's part.
+type Runner struct {
+	Slots  int    `yaml:"slots" env:"SLIPWAY_RUNNER_SLOTS" doc:"Builds at a time. Default: the number of cores."`
+	Labels string `yaml:"labels" env:"SLIPWAY_RUNNER_LABELS" doc:"Labels of the jobs that it takes, comma-separated."`
+	Name   string `yaml:"name" env:"SLIPWAY_RUNNER_NAME" doc:"Its name for people. Default: the host's."`
+}
+
+// GitHub is the forge entry "github".
+type GitHub struct {
+	AppID          int64  `yaml:"app_id" env:"SLIPWAY_GITHUB_APP_ID" doc:"The GitHub App's ID."`
+	PrivateKeyFile string `yaml:"private_key_file" env:"SLIPWAY_GITHUB_PRIVATE_KEY_FILE" doc:"The App's private key, PEM."`
+	WebhookSecret  string `yaml:"webhook_secret" env:"SLIPWAY_GITHUB_WEBHOOK_SECRET" secret:"yes" doc:"Secret of the webhook; two, comma-separated, during a rotation."`
+	APIURL         string `yaml:"api_url" env:"SLIPWAY_GITHUB_API_URL" doc:"Base of the REST API; for GitHub Enterprise Server https://HOST/api/v3/."`
+	CloneURL       string `yaml:"clone_url" env:"SLIPWAY_GITHUB_CLONE_URL" doc:"Replaces scheme and host of the payload's clone_url."`
+	Token          string `yaml:"token" env:"SLIPWAY_GITHUB_TOKEN" secret:"yes" doc:"A personal token, where there is no App."`
+}
+
+// Secrets are the webhook secrets in force.
+func (g GitHub) Secrets() []string { return splitList(g.WebhookSecret) }
+
+// Limits bound what is done and kept.
+type Limits struct {
+	InfrastructureRetries int           `yaml:"infrastructure_retries" env:"SLIPWAY_LIMITS_INFRASTRUCTURE_RETRIES" doc:"Attempts that may be lost to the infrastructure before an action fails."`
+	Lease                 time.Duration `yaml:"lease" env:"SLIPWAY_LIMITS_LEASE" doc:"How long a silent worker keeps its job."`
+	BuildTimeout          time.Duration `yaml:"build_timeout" env:"SLIPWAY_LIMITS_BUILD_TIMEOUT" doc:"Time limit of a build whose project sets none."`
+	QueuedTimeout         time.Duration `yaml:"queued_timeout" env:"SLIPWAY_LIMITS_QUEUED_TIMEOUT" doc:"How long a job may wait for a worker."`
+	Drain                 time.Duration `yaml:"drain" env:"SLIPWAY_LIMITS_DRAIN" doc:"How long running builds get to finish when their runner is told to end."`
+	ReportSpacing         time.Duration `yaml:"report_spacing" env:"SLIPWAY_LIMITS_REPORT_SPACING" doc:"Least time between two writes to a forge's installation. Default: 1s at api.github.com, else 50ms."`
+}
+
+// Compute is one compute type.
+type Compute struct {
+	CPUs      float64 `yaml:"cpus"`
+	MemoryMB  int64   `yaml:"memory_mb"`
+	Processes int64   `yaml:"processes"`
+}
+
+// Project is the settings of a repository's project.
+type Project struct {
+	Repository  string            `yaml:"repository"` // FORGE/OWNER/NAME
+	Name        string            `yaml:"name"`       // default: default
+	Buildspec   string            `yaml:"buildspec"`
+	Image       string            `yaml:"image"`
+	Compute     string            `yaml:"compute"`
+	Labels      string            `yaml:"labels"`
+	Timeout     time.Duration     `yaml:"timeout"`
+	Concurrency int               `yaml:"concurrency"`
+	Privileged  bool              `yaml:"privileged"`
+	Variables   map[string]string `yaml:"variables"`
+}
+
+// DeploymentGroup says which repository is deployed to whom.
+type DeploymentGroup struct {
+	Name               string   `yaml:"name"`
+	Application        string   `yaml:"application"`
+	Repository         string   `yaml:"repository"` // FORGE/OWNER/NAME
+	Branches           []string `yaml:"branches"`   // default: the repository's default branch
+	Root               string   `yaml:"root"`       // prefix of every destination; default: the host's root
+	FileExistsBehavior string   `yaml:"file_exists_behavior"`
+	IgnoreStopFailures bool     `yaml:"ignore_stop_failures"`
+}
+
+// Default is the configuration before any file, variable or flag. dataHome is
+// the user's data folder.
+func Default(dataHome string) Config {
+	return Config{
+		Listen: "127.0.0.1:8080", Data: filepath.Join(dataHome, "slipway"), Log: "info", Engine: "docker",
+		Redis:  Redis{Durability: "strict"},
+		Runner: Runner{Slots: runtime.NumCPU()},
+		GitHub: GitHub{APIURL: "https://api.github.com/"},
+		Limits: Limits{
+			InfrastructureRetries: 2, Lease: 15 * time.Second, BuildTimeout: time.Hour,
+			QueuedTimeout: 8 * time.Hour, Drain: 10 * time.Minute,
+		},
+	}
+}
+
+// Check reports everything that is wrong, each with the key's name.
+func (c *Config) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for key, addr := range map[string]string{"listen": c.Listen, "webhook_listen": c.WebhookListen} {
+		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+			bad("%s: want host:port, have %q", key, addr)
+		}
+	}
+	for key, raw := range map[string]string{
+		"external_url": c.ExternalURL, "server": c.Server, "github.api_url": c.GitHub.APIURL, "github.clone_url": c.GitHub.CloneURL,
+	} {
+		if u, err := url.Parse(raw); raw != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
+			bad("%s: want an http or https URL, have %q", key, raw)
+		}
+	}
+	oneOf := func(key, value string, allowed ...string) {
+		if !slices.Contains(allowed, value) {
+			bad("%s: want one of %s, have %q", key, strings.Join(allowed, ", "), value)
+		}
+	}
+	oneOf("log", c.Log, "debug", "info", "warn", "error")
+	oneOf("engine", c.Engine, "docker", "host", "auto")
+	oneOf("redis.durability", c.Redis.Durability, "strict", "relaxed")
+	if c.Runner.Slots < 1 {
+		bad("runner.slots: want at least 1, have %d", c.Runner.Slots)
+	}
+	if c.Limits.Lease < time.Second {
+		bad("limits.lease: want at least 1s, have %s", c.Limits.Lease)
+	}
+	if (c.GitHub.AppID != 0) != (c.GitHub.PrivateKeyFile != "") {
+		bad("github: app_id and private_key_file go together")
+	}
+	errs = append(errs, c.checkProjects(), c.checkGroups())
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkProjects() error {
+	var errs []error
+	for i, p := range c.Projects {
+		if strings.Count(p.Repository, "/") != 2 {
+			errs = append(errs, fmt.Errorf("projects[%d].repository: want FORGE/OWNER/NAME, have %q", i, p.Repository))
+		}
+		if _, ok := c.ComputeTypes[p.Compute]; p.Compute != "" && !ok {
+			errs = append(errs, fmt.Errorf("projects[%d].compute: %q is not in compute_types", i, p.Compute))
+		}
+		for name := range p.Variables {
+			if strings.HasPrefix(name, "CODEBUILD_") {
+				errs = append(errs, fmt.Errorf("projects[%d].variables: %s: names beginning with CODEBUILD_ are reserved", i, name))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkGroups() error {
+	var errs []error
+	seen := map[string]bool{}
+	for i, g := range c.DeploymentGroups {
+		if g.Name == "" || seen[g.Name] {
+			errs = append(errs, fmt.Errorf("deployment_groups[%d].name: want a name that no other group has, have %q", i, g.Name))
+		}
+		seen[g.Name] = true
+		if strings.Count(g.Repository, "/") != 2 {
+			errs = append(errs, fmt.Errorf("deployment_groups[%d].repository: want FORGE/OWNER/NAME, have %q", i, g.Repository))
+		}
+		if g.Root != "" && !filepath.IsAbs(g.Root) {
+			errs = append(errs, fmt.Errorf("deployment_groups[%d].root: want an absolute path, have %q", i, g.Root))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Find is the file to read where none was named: ./slipway.yaml, then
+// /etc/slipway/slipway.yaml; "" if there is neither.
+func Find() string {
+	for _, p := range []string{"slipway.yaml", "/etc/slipway/slipway.yaml"} {
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
+	}
+	return ""
+}
+
+func splitList(s string) []string {
+	var out []string
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}

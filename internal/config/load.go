@@ -1,0 +1,118 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Load fills c from the file, if path is not empty, and then from the
+// environment. An unknown key or a value that doesn't parse is an error that
+// names its place.
+func (c *Config) Load(path string, getenv func(string) string) error {
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading the configuration: %w", err)
+		}
+		if err := c.decode(data); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return c.environment(getenv)
+}
+
+func (c *Config) decode(data []byte) error {
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if err := d.Decode(new(Config)); !errors.Is(err, io.EOF) {
+		return errors.New("want one document")
+	}
+	return nil
+}
+
+// environment sets every scalar whose variable is set.
+func (c *Config) environment(getenv func(string) string) error {
+	var errs []error
+	each(reflect.ValueOf(c).Elem(), "", func(f Field) {
+		raw := getenv(f.Env)
+		if f.Env == "" || raw == "" {
+			return
+		}
+		if err := set(f.value, raw); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.Env, err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// Field is one key of the configuration, for the reference.
+type Field struct {
+	Key     string // dotted
+	Env     string // "" where there is none
+	Doc     string
+	Type    string
+	Default string
+	value   reflect.Value
+}
+
+// Fields are all keys with their defaults, in the order of the file.
+func Fields(c Config) []Field {
+	var out []Field
+	each(reflect.ValueOf(&c).Elem(), "", func(f Field) {
+		f.Type = f.value.Type().String()
+		if f.value.Kind() != reflect.Map && f.value.Kind() != reflect.Slice {
+			f.Default = fmt.Sprint(f.value.Interface())
+		}
+		out = append(out, f)
+	})
+	return out
+}
+
+func each(v reflect.Value, prefix string, do func(Field)) {
+	for i := range v.NumField() {
+		f, t := v.Field(i), v.Type().Field(i)
+		key := prefix + t.Tag.Get("yaml")
+		if f.Kind() == reflect.Struct {
+			each(f, key+".", do)
+			continue
+		}
+		do(Field{Key: key, Env: t.Tag.Get("env"), Doc: t.Tag.Get("doc"), value: f})
+	}
+}
+
+func set(v reflect.Value, raw string) error {
+	switch v.Interface().(type) {
+	case string:
+		v.SetString(raw)
+	case bool:
+		b, err := strconv.ParseBool(raw)
+		if err != nil {
+			return fmt.Errorf("want true or false, have %q", raw)
+		}
+		v.SetBool(b)
+	case time.Duration:
+		d, err := time.ParseDuration(raw)
+		if err != nil {
+			return fmt.Errorf("want a duration such as 15s or 8h, have %q", raw)
+		}
+		v.SetInt(int64(d))
+	case int, int64:
+		n, err := strconv.ParseInt(raw, 10, 64)
+		if err != nil {
+			return fmt.Errorf("want a whole number, have %q", raw)
+		}
+		v.SetInt(n)
+	}
+	return nil
+}
