@@ -3,8 +3,8 @@ package specfile
 import "strings"
 
 // Nearest is the known word that word most likely stands for, or "" if none is
-// near: equal but for case, dashes and underscores, or at most a third of its
-// letters (and one) away.
+// near: equal but for case, dashes and underscores, the beginning of a known
+// word, or at most a third of its letters (and one) away.
 func Nearest(word string, known []string) string {
 	word = plain(word)
 	best, bestDistance := "", 1+len(word)/3
@@ -12,7 +12,11 @@ func Nearest(word string, known []string) string {
 		bestDistance = 0
 	}
 	for _, k := range known {
-		if d := distance(word, plain(k)); d < bestDistance || d == 0 || d == bestDistance && best == "" && d > 0 {
+		d := distance(word, plain(k))
+		if len(word) > 2 && strings.HasPrefix(plain(k), word) {
+			d = min(d, 1)
+		}
+		if d < bestDistance || d == 0 || d == bestDistance && best == "" && d > 0 {
 			best, bestDistance = k, d
 		}
 	}
