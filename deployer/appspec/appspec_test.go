@@ -356,6 +356,11 @@ func TestInTheWild(t *testing.T) {
 			func(s *Spec) bool { return s.Kind == ECS }},
 		{"44 Lambda", "version: 1.0\nresources:\n - fn:\n     type: AWS::Lambda::Function\n     properties:\n       name: fn\n       alias: live\n       currentversion: 1\n       targetversion: \"2\"\nhooks:\n - BeforeAllowTrafic: fn\n", "1 appspec_version, 11 key_typo",
 			func(s *Spec) bool { return s.Kind == Lambda }},
+		{"29 resources in a file for servers", header + "Resources:\n - S:\n", "3 appspec_kind", func(s *Spec) bool { return s.Kind == Server }},
+		{"44 Lambda without the optional current version", "version: 0.0\nResources:\n - f:\n     Type: AWS::Lambda::Function\n     Properties: {Name: f, Alias: l, TargetVersion: 2}\n", "",
+			func(s *Spec) bool { return s.Kind == Lambda }},
+		{"44 hooks and resources", "version: 0.0\nfiles: []\nResources:\n - f:\n     Type: AWS::Lambda::Function\n     Properties: {Name: f, Alias: l, TargetVersion: 2}\n", "2 appspec_kind",
+			func(s *Spec) bool { return s.Kind == Lambda }},
 		{"44 properties missing", "version: 0.0\nResources:\n - S:\n     Type: AWS::ECS::Service\n     Properties:\n       LoadBalancerInfo: {ContainerName: x}\n", "5 RESOURCES_PROPERTY, 6 RESOURCES_PROPERTY", nil},
 		{"44 unindented resource", "version: 0.0\nResources:\n - S:\n   Type: AWS::ECS::Service\n", "3 RESOURCES_SHAPE", nil},
 		{"44 unknown type", "version: 0.0\nResources:\n - S:\n     Type: AWS::S3::Bucket\n", "4 RESOURCES_TYPE", nil},
@@ -400,7 +405,11 @@ func FuzzParse(f *testing.F) {
 		if (s == nil) != problems.HasErrors() {
 			t.Fatalf("spec %+v with %v", s, problems)
 		}
-		lines := strings.Count(string(data), "\n") + 1
+		// A lone CR, NEL, LS and PS end lines of YAML too.
+		lines := 1
+		for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} {
+			lines += strings.Count(string(data), end)
+		}
 		for _, p := range problems {
 			if p.Line < 1 || p.Line > lines || p.Column < 1 || p.Code == "" || p.Message == "" {
 				t.Fatalf("problem without a position: %+v", p)

@@ -55,11 +55,10 @@ func (p *parser) refuseTags(n *yaml.Node) {
 // file decides by content what the file is for and reads it.
 func (p *parser) file() {
 	entries := p.Map(p.Root, "")
-	for _, e := range entries {
-		if strings.EqualFold(e.Key, "resources") {
-			p.service(entries)
-			return
-		}
+	_, resources := field(entries, "resources")
+	if _, os := byKey(entries)["os"]; resources && !os {
+		p.service(entries)
+		return
 	}
 	p.server(entries)
 }
@@ -343,6 +342,10 @@ func (p *parser) timeout(n *yaml.Node, where string, s *Script) bool {
 // extraKey deals with a key of the top level that should not be there: scripts
 // of a lifecycle event count as if they stood under hooks (reference 1.11).
 func (p *parser) extraKey(e specfile.Entry, top fields) {
+	if strings.EqualFold(e.Key, "resources") {
+		p.Warnf(e.At, "APPSPEC_KIND", "%s is for ECS or Lambda, the os in line %d for servers: it is ignored", e.Key, top["os"].At.Line)
+		return
+	}
 	if p.options.AWS || !slices.Contains(Events, e.Key) || !hasLocations(e.Value) {
 		p.unknown(e, "KEY_UNKNOWN", "unknown key "+e.Key+", it is ignored", append(slices.Clone(topKeys), Events...))
 		return

@@ -13,7 +13,8 @@ import (
 
 // services are the resource types that are deployed without an agent, with
 // the properties that they need and the hooks that they know (CodeDeploy
-// reference 7). Keys are accepted in any case, as both cases are in use.
+// reference 7; its own template calls CurrentVersion optional). Keys are accepted
+// in any case, as both cases are in use.
 var services = map[string]struct {
 	kind     Kind
 	required []string
@@ -21,7 +22,7 @@ var services = map[string]struct {
 }{
 	"AWS::ECS::Service": {ECS, []string{"TaskDefinition", "LoadBalancerInfo"},
 		[]string{"BeforeInstall", "AfterInstall", "AfterAllowTestTraffic", "BeforeAllowTraffic", "AfterAllowTraffic"}},
-	"AWS::Lambda::Function": {Lambda, []string{"Name", "Alias", "CurrentVersion", "TargetVersion"},
+	"AWS::Lambda::Function": {Lambda, []string{"Name", "Alias", "TargetVersion"},
 		[]string{"BeforeAllowTraffic", "AfterAllowTraffic"}},
 }
 
@@ -46,7 +47,7 @@ func (p *parser) service(entries []specfile.Entry) {
 		case strings.EqualFold(e.Key, "hooks"):
 			p.serviceHooks(e, kind)
 		case slices.Contains(topKeys, e.Key):
-			p.Errorf(e.At, "APPSPEC_KIND", "%s is for servers, the Resources in line %d for ECS or Lambda: want one of them", e.Key, resources.At.Line)
+			p.Warnf(e.At, "APPSPEC_KIND", "%s is for servers, the Resources in line %d for ECS or Lambda: it is ignored", e.Key, resources.At.Line)
 		default:
 			p.Unknown(e, []string{"version", "Resources", "Hooks"})
 		}
