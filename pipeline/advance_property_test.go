@@ -1,0 +1,242 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// TestAdvanceEnds drives Advance through random orders, repeats and losses of
+// events, and then lets every open attempt end: whatever happened, every
+// execution ends, no action has two attempts at work at once, locks hold, and
+// what has ended stays so.
+func TestAdvanceEnds(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(t)
+		p := newPlayer(rt, w)
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			p.play()
+			p.check()
+		}
+		w.send(Event{Type: TransitionFlips, Stage: "Deploy", Enable: true})
+		w.send(Event{Type: TransitionFlips, Stage: "Build", Enable: true})
+		for range 1000 {
+			if !p.finishOne() {
+				break
+			}
+			p.check()
+		}
+		for id, x := range w.all {
+			if !x.Status.Ended() {
+				rt.Fatalf("execution %s never ends: %s", id, dump(x))
+			}
+		}
+		for name, st := range w.b.Stages {
+			if st.Holder != "" || len(st.Inbound) != 0 {
+				rt.Fatalf("stage %s is held by %q, waiting %v, though all have ended", name, st.Holder, st.Inbound)
+			}
+		}
+	})
+}
+
+// player draws events as the world would produce them, old ones included.
+type player struct {
+	rt    *rapid.T
+	w     *world
+	past  []Event
+	ended map[string]Status
+	ids   []string
+}
+
+func newPlayer(rt *rapid.T, w *world) *player {
+	return &player{rt: rt, w: w, ended: map[string]Status{}}
+}
+
+func (p *player) send(e Event) {
+	p.past = append(p.past, e)
+	p.w.send(e)
+	p.w.trace = nil
+}
+
+func (p *player) play() {
+	switch rapid.SampledFrom([]string{"start", "start", "job", "job", "job", "job", "repeat", "stop", "flip", "timer", "pull"}).Draw(p.rt, "what") {
+	case "start":
+		p.start()
+	case "job":
+		p.job()
+	case "repeat": // at least once means sometimes twice, and late
+		if len(p.past) == 0 {
+			return
+		}
+		// The store refuses a start whose ID it has seen; all others are tried.
+		if e := rapid.SampledFrom(p.past).Draw(p.rt, "past"); e.Type != StartRequested {
+			p.w.send(e)
+		}
+	case "stop":
+		if len(p.ids) > 0 {
+			p.send(Event{Type: StopRequested, Execution: rapid.SampledFrom(p.ids).Draw(p.rt, "stopped")})
+		}
+	case "flip":
+		p.send(Event{
+			Type: TransitionFlips, Stage: rapid.SampledFrom([]string{"Build", "Deploy"}).Draw(p.rt, "stage"),
+			Enable: rapid.Bool().Draw(p.rt, "enable"), Reason: "because",
+		})
+	case "timer":
+		if len(p.w.timer) > 0 {
+			p.w.send(rapid.SampledFrom(p.w.timer).Draw(p.rt, "timer"))
+		}
+	case "pull":
+		p.send(Event{Type: PullChanged, Pull: &forge.PullRequest{Number: 1, HeadRepoID: "1", BaseRepoID: "1", HeadRef: "feat"}, Reason: "closed"})
+	}
+}
+
+func (p *player) start() {
+	id := fmt.Sprint("x", len(p.ids)+1)
+	p.ids = append(p.ids, id)
+	mode := rapid.SampledFrom([]Mode{SupersededMode, QueuedMode, ParallelMode}).Draw(p.rt, "mode")
+	def := f1(mode)
+	if rapid.Bool().Draw(p.rt, "wide") {
+		def = stages(mode, Stage{"Build", []Action{build("b", 1), build("c", 1), build("e", 3)}}, Stage{"Deploy", []Action{{Name: "d", Category: Deploy, RunOrder: 1}}})
+	}
+	s := &Start{ID: id, Pipeline: def, Repo: p.w.b.Repo, Trigger: Trigger{SHA: id, Ref: "refs/heads/main"}}
+	if rapid.IntRange(0, 3).Draw(p.rt, "pull") == 0 {
+		s.Trigger.Pull = &forge.PullRequest{Number: 1, HeadSHA: id, HeadRef: "feat", HeadRepoID: "1", BaseRepoID: "1"}
+	}
+	if rapid.IntRange(0, 9).Draw(p.rt, "broken") == 0 {
+		s.Problem = &UserError{Msg: "broken"}
+	}
+	p.send(Event{Type: StartRequested, Start: s})
+}
+
+// attempts are the attempts at work, in a fixed order.
+func (p *player) attempts() []Event {
+	var open []Event
+	for _, id := range p.ids {
+		x := p.w.all[id]
+		if x == nil {
+			continue
+		}
+		for _, st := range x.Stages {
+			for _, a := range st.Actions {
+				if a.Status == InProgress {
+					open = append(open, Event{Execution: id, Stage: st.Name, Action: a.Name, Attempt: a.Attempt})
+				}
+			}
+		}
+	}
+	return open
+}
+
+func (p *player) job() {
+	open := p.attempts()
+	if len(open) == 0 {
+		return
+	}
+	e := rapid.SampledFrom(open).Draw(p.rt, "attempt")
+	switch rapid.SampledFrom([]string{"claim", "end", "end", "lose", "refuse"}).Draw(p.rt, "how") {
+	case "claim":
+		e.Type, e.Worker = JobClaimed, "r1"
+	case "end":
+		e.Type = JobEnded
+		e.Outcome = &Outcome{Status: rapid.SampledFrom([]BuildStatus{
+			BuildSucceeded, BuildSucceeded, BuildFailed, BuildFault, BuildTimedOut, BuildStopped,
+		}).Draw(p.rt, "outcome")}
+	case "lose":
+		e.Type = JobLost
+	case "refuse":
+		e.Type, e.Reason = JobRefused, "no image"
+	}
+	p.send(e)
+}
+
+func (p *player) finishOne() bool {
+	open := p.attempts()
+	if len(open) == 0 {
+		return false
+	}
+	e := open[0]
+	e.Type, e.Outcome = JobEnded, &Outcome{Status: BuildSucceeded}
+	p.send(e)
+	return true
+}
+
+// check holds the invariants that hold at any moment.
+func (p *player) check() {
+	for id, x := range p.w.all {
+		if was, ok := p.ended[id]; ok && was != x.Status {
+			p.rt.Fatalf("execution %s was %s and is %s", id, was, x.Status)
+		}
+		_, live := p.w.b.Live[id]
+		if x.Status.Ended() == live {
+			p.rt.Fatalf("execution %s is %s and on the Board: %v", id, x.Status, live)
+		}
+		if x.Status.Ended() {
+			p.ended[id] = x.Status
+			if open := x.running(); open != "" {
+				p.rt.Fatalf("execution %s has ended and %s is at work", id, open)
+			}
+		}
+	}
+	inside := map[string]string{}
+	for id, x := range p.w.b.Live {
+		for _, st := range x.Stages {
+			if st.Status != InProgress || x.Pipeline.Mode == ParallelMode {
+				continue
+			}
+			if other := inside[st.Name]; other != "" {
+				p.rt.Fatalf("%s and %s are both inside %s", other, id, st.Name)
+			}
+			inside[st.Name] = id
+		}
+	}
+	seen := map[string]bool{}
+	for _, j := range p.w.added {
+		if seen[j] {
+			p.rt.Fatalf("job %s was added twice", j)
+		}
+		seen[j] = true
+	}
+}
+
+func (x *Execution) running() string {
+	for _, st := range x.Stages {
+		if st.running() {
+			return st.Name
+		}
+	}
+	return ""
+}
+
+func dump(x *Execution) string {
+	data, _ := json.MarshalIndent(x, "", " ")
+	return string(data)
+}
+
+// TestAdvanceIsPure: the Board that went in is as it was, so a step that lost
+// a race can be computed anew.
+func TestAdvanceIsPure(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(t)
+		p := newPlayer(rt, w)
+		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
+			before, live := snapshot(w.b)
+			old := w.b
+			p.play()
+			if after, l := snapshot(old); after != before || l != live {
+				rt.Fatalf("the old Board changed:\n%s\n%s\n%s\n%s", before, after, live, l)
+			}
+			w.now = w.now.Add(time.Second)
+		}
+	})
+}
+
+func snapshot(b *Board) (string, string) {
+	head, _ := json.Marshal(b)
+	live, _ := json.Marshal(b.Live)
+	return string(head), string(live)
+}
