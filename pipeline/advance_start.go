@@ -42,10 +42,15 @@ func (s *step) start() {
 	s.arrive(x, 0)
 }
 
-// notePull remembers an open pull request of the repository itself.
+// notePull remembers an open pull request of the repository itself. What is
+// older than the last word on its branch says nothing: deliveries arrive in
+// any order.
 func (s *step) notePull(t Trigger) {
-	if t.Pull != nil && t.Pull.Internal() && !t.Pull.Closed {
-		s.b.Pulls[t.Pull.HeadRef] = OpenPull{Number: t.Pull.Number, UpdatedAt: s.e.At}
+	if t.Pull == nil || !t.Pull.Internal() || t.Pull.Closed || t.Rerun != "" {
+		return
+	}
+	if !s.b.Pulls[t.Pull.HeadRef].UpdatedAt.After(t.Pull.UpdatedAt) {
+		s.b.Pulls[t.Pull.HeadRef] = OpenPull{Number: t.Pull.Number, UpdatedAt: t.Pull.UpdatedAt}
 	}
 }
 
@@ -56,11 +61,15 @@ func (s *step) pullChanged() {
 	if pr == nil || !pr.Internal() {
 		return
 	}
-	if s.e.PullOpened {
-		s.b.Pulls[pr.HeadRef] = OpenPull{Number: pr.Number, UpdatedAt: s.e.At}
+	known := s.b.Pulls[pr.HeadRef]
+	if known.UpdatedAt.After(pr.UpdatedAt) {
 		return
 	}
-	if s.b.Pulls[pr.HeadRef].Number == pr.Number && !pr.Draft {
+	if s.e.PullOpened {
+		s.b.Pulls[pr.HeadRef] = OpenPull{Number: pr.Number, UpdatedAt: pr.UpdatedAt}
+		return
+	}
+	if known.Number == pr.Number && !pr.Draft {
 		delete(s.b.Pulls, pr.HeadRef)
 	}
 	for _, id := range s.liveIDs() {

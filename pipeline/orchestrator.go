@@ -127,8 +127,12 @@ func (o *Orchestrator) Delivery(ctx context.Context, d Delivery) (Decision, erro
 	if err != nil {
 		return Decision{Decision: DecisionFailed, Reason: "reading the payload: " + err.Error()}, nil
 	}
-	if e.Kind == forge.CheckRerun || e.Kind == forge.SuiteRerun {
+	switch e.Kind {
+	case forge.CheckRerun, forge.SuiteRerun:
 		return o.rerun(ctx, d, e)
+	case forge.CheckButton:
+		return o.button(ctx, d, e)
+	default:
 	}
 	if e.Kind == forge.Pull {
 		if err := o.notePull(ctx, d, e); err != nil {
@@ -310,6 +314,21 @@ func (o *Orchestrator) rerun(ctx context.Context, d Delivery, e forge.Event) (De
 		return Decision{Decision: DecisionIgnored, Reason: "no execution of ours is known for commit " + ShortSHA(e.Check.SHA)}, nil
 	}
 	return out, nil
+}
+
+// The buttons that a completed check shows.
+const (
+	ButtonRerunFailed = "rerun_failed"
+	ButtonRerunAll    = "rerun_all"
+)
+
+// button does what a check's button says. The forge shows buttons to those who
+// may write to the repository, and no one else.
+func (o *Orchestrator) button(ctx context.Context, d Delivery, e forge.Event) (Decision, error) {
+	if e.Check == nil || (e.Check.Identifier != ButtonRerunFailed && e.Check.Identifier != ButtonRerunAll) {
+		return Decision{Decision: DecisionIgnored, Reason: "the button isn't one of ours"}, nil
+	}
+	return o.rerun(ctx, d, e)
 }
 
 // rerunTargets are the executions that a re-run names: one by its check's
