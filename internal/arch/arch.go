@@ -1,0 +1,80 @@
+// Package arch holds the architecture as data: which package may import which
+// of ours, and which may use an outside library or the environment. Its tests
+// compare the tree with it. A new package starts by adding its row here.
+package arch
+
+// mayImport has a row for every package: what its code, apart from its tests,
+// may import of ours. "*" is everything but test helpers.
+var mayImport = map[string][]string{
+	"forge":           {},
+	"forge/github":    {"forge"},
+	"forge/bitbucket": {"forge"},
+	"forge/local":     {"forge"},
+
+	"pipeline": {"forge", "internal/specfile"},
+	"dispatch": {"pipeline", "forge"},
+	"queue":    {"pipeline"},
+	"notify":   {"pipeline", "forge"},
+
+	"store":           {"pipeline"},
+	"store/logs":      {},
+	"store/artifacts": {},
+	"store/secrets":   {},
+
+	"runner":           {"pipeline", "runner/buildspec", "runner/source", "runner/report", "runner/cache", "internal/redact", "internal/archive", "internal/client"},
+	"runner/buildspec": {"internal/specfile"},
+	"runner/source":    {"pipeline", "internal/redact", "internal/archive"},
+	"runner/report":    {"pipeline", "runner/buildspec", "internal/archive"},
+	"runner/cache":     {"pipeline", "runner/buildspec", "internal/archive"},
+	"runner/docker":    {"runner", "internal/redact", "internal/archive"},
+	"runner/host":      {"runner", "internal/redact", "internal/archive"},
+
+	"deployer":         {"pipeline", "deployer/appspec", "internal/redact", "internal/archive", "internal/client"},
+	"deployer/appspec": {"internal/specfile"},
+	"deployer/fleet":   {"pipeline", "deployer", "deployer/appspec"},
+
+	"handlers":    {"pipeline", "forge", "handlers/ui"},
+	"handlers/ui": {"pipeline"},
+
+	"internal/arch":     {},
+	"internal/archive":  {},
+	"internal/client":   {"pipeline"},
+	"internal/config":   {"internal/specfile"},
+	"internal/redact":   {},
+	"internal/specfile": {},
+
+	"cmd/slipway": {"*"},
+
+	"scripts/gotest":       {},
+	"scripts/gotest/probe": {},
+
+	// Test helpers. They stand in for another package, so they may import it.
+	"forge/forgetest":   {"forge"},
+	"queue/queuetest":   {"queue", "pipeline", "internal/testenv"},
+	"runner/runnertest": {"runner", "pipeline", "internal/testenv"},
+	"internal/testenv":  {},
+}
+
+// testHelpers may be imported by every test, by other helpers as their row
+// says, and by nothing else.
+var testHelpers = []string{"forge/forgetest", "queue/queuetest", "runner/runnertest", "internal/testenv"}
+
+// library is one outside library, under all its import paths, and the packages
+// that own it. Everyone else goes through them.
+type library struct {
+	name   string
+	paths  []string // an import path or the beginning of one
+	owners []string // a package, or with "/..." all below it too
+}
+
+var libraries = []library{
+	{"gin", []string{"github.com/gin-gonic/", "github.com/gin-contrib/"}, []string{"handlers/..."}},
+	{"go-redis", []string{"github.com/redis/go-redis/"}, []string{"queue/...", "store"}},
+	{"the Docker client", []string{"github.com/docker/", "github.com/moby/"}, []string{"runner/docker"}},
+	{"go-github", []string{"github.com/google/go-github/", "github.com/bradleyfalzon/ghinstallation/"}, []string{"forge/github"}},
+	{"YAML", []string{"go.yaml.in/yaml/", "github.com/goccy/go-yaml", "gopkg.in/yaml", "sigs.k8s.io/yaml"},
+		[]string{"internal/specfile", "internal/config", "pipeline", "runner/buildspec", "deployer/appspec"}},
+}
+
+// environmentReaders may read environment variables. Tests may, too.
+var environmentReaders = []string{"cmd/slipway", "internal/testenv"}
