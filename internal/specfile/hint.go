@@ -3,6 +3,8 @@ package specfile
 import (
 	"regexp"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 var (
@@ -11,7 +13,7 @@ var (
 	quotedStart     = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*("(\\.|[^"\\])*"|'([^']|'')*')\s*[^\s#]`)
 	reservedStart   = regexp.MustCompile("^\\s*(- |[\\w.-]+:\\s)\\s*([@`%*&!|>])")
 	tabbedIndent    = regexp.MustCompile(`^ *\t`)
-	keyWithoutSpace = regexp.MustCompile(`^\s*[\w-]+:[^\s/]`)
+	keyWithoutSpace = regexp.MustCompile(`^\s*[\w-]+:[^\s/:]`)
 )
 
 // syntaxHint guesses from the source near a syntax error what its author did.
@@ -36,7 +38,7 @@ func (f *File) syntaxHint(message string, line, from int) string {
 	if h := f.breakHint(message, line); h != "" {
 		return h
 	}
-	return "check the indentation of this line and of those above it"
+	return "check the indentation of this line and of those above it; a command of several lines needs a | block"
 }
 
 var lineHints = []struct {
@@ -59,7 +61,12 @@ func (f *File) breakHint(message string, line int) string {
 	}
 	switch {
 	case strings.Contains(message, "mapping values are not allowed"):
-		if n := strings.Count(f.Line(line), ": "); n > 1 {
+		for n := line; n > 0 && n > line-4; n-- {
+			if keyWithoutSpace.MatchString(f.Line(n)) {
+				return "line " + itoa(n) + ": a key needs a blank after its colon"
+			}
+		}
+		if strings.Count(f.Line(line), ": ") > 1 {
 			return "a value with \": \" in it needs quotes"
 		}
 	case strings.Contains(message, "could not find expected ':'"):
@@ -71,10 +78,13 @@ func (f *File) breakHint(message string, line int) string {
 	return ""
 }
 
-// placeholderHint is for a value of the wrong kind whose line has {{x}} in it:
-// YAML reads that as a map.
-func (f *File) placeholderHint(line int) string {
-	if strings.Contains(f.Line(line), "{{") {
+// kindHint is for a value of the wrong kind: {{x}} is a map to YAML, and dashes
+// turn a map into a list.
+func (f *File) kindHint(n *yaml.Node, want string) string {
+	switch {
+	case want == "a map" && n.Kind == yaml.SequenceNode && len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode:
+		return "drop the dashes"
+	case strings.Contains(f.Line(n.Line), "{{"):
 		return "this looks like a template placeholder that was not filled in; quote the value or render the file first"
 	}
 	return ""

@@ -13,6 +13,8 @@ func TestParseProblems(t *testing.T) {
 		{"comments only", "# nothing\n", "1:1: the file is empty: want a map"},
 		{"byte order mark only", "\ufeff", "1:1: the file is empty: want a map"},
 		{"colon in value", "a: b: c\n", "1:5: mapping values are not allowed in this context at line 1 (a value with \": \" in it needs quotes)"},
+		{"no blank after a key", "version:0.2\n\na:\n", "3:2: mapping values are not allowed in this context at line 3 (line 1: a key needs a blank after its colon)"},
+		{"alias that was to be a glob", "a: **/*\n", "1:4: unknown anchor '*/*' referenced at line 1 (line 1: a value can't start with this character; put it in quotes)"},
 		{"tab", "a:\n\tb: 1\n", "2:1: while scanning for the next token from line 2: found character that cannot start any token at line 2 (line 2: a tab can't indent YAML, use blanks)"},
 		{"command starting with a bracket", "a:\n - [ -f x ] && y\n", "2:13: while parsing a block collection from line 2: did not find expected '-' indicator at line 2 (line 2: a value that starts with [ is a list to YAML; put the whole command in quotes)"},
 		{"merge conflict", "a: 1\n<<<<<<< HEAD\nb: 1\n=======\n", "3:1: while scanning a simple key from line 2: could not find expected ':' at line 3 (line 2 is a merge conflict marker)"},

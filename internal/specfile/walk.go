@@ -75,7 +75,7 @@ func (f *File) Map(n *yaml.Node, path string) []Entry {
 		case key.Tag == "!!merge":
 			merges = append(merges, value)
 		case key.Kind != yaml.ScalarNode:
-			f.Report(key, Problem{Severity: Error, Code: CodeType, Message: at(path, "want text as a key, have "+Kind(key)), Hint: f.placeholderHint(key.Line)})
+			f.Report(key, Problem{Severity: Error, Code: CodeType, Message: at(path, "want text as a key, have "+Kind(key)), Hint: f.kindHint(key, "text")})
 		case first != nil:
 			f.Errorf(key, CodeDuplicate, "%s", at(path, fmt.Sprintf("key %q occurs twice, in lines %d and %d", key.Value, first.Line, key.Line)))
 		default:
@@ -193,7 +193,7 @@ func (f *File) UnknownProblem(e Entry, known []string) Problem {
 
 // wrong reports a value of another kind than wanted.
 func (f *File) wrong(n *yaml.Node, path, want string) {
-	f.Report(n, Problem{Severity: Error, Code: CodeType, Message: at(path, "want "+want+", have "+Kind(n)), Hint: f.placeholderHint(n.Line)})
+	f.Report(n, Problem{Severity: Error, Code: CodeType, Message: at(path, "want "+want+", have "+Kind(n)), Hint: f.kindHint(n, want)})
 }
 
 func at(path, message string) string {

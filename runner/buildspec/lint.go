@@ -48,8 +48,13 @@ func (p *parser) blockStart(n int) int {
 	return n
 }
 
-// lintPlain warns about a command without quotes that YAML cuts or joins.
+// lintPlain warns about a command without quotes that YAML cuts or joins,
+// or whose beginning it takes for a tag.
 func (p *parser) lintPlain(item *yaml.Node, path string) {
+	if strings.HasPrefix(item.Tag, "!") && !strings.HasPrefix(item.Tag, "!!") {
+		p.Report(item, warning(CodeTag, path+": "+item.Tag+" is a tag to YAML and not part of the command", "put the whole command in quotes"))
+		return
+	}
 	if item.Style != 0 {
 		return
 	}
@@ -62,6 +67,8 @@ func (p *parser) lintPlain(item *yaml.Node, path string) {
 	case comment && strings.HasPrefix(item.Value, first) && !strings.HasPrefix(item.Value, source):
 		p.Report(item, warning(CodeComment, path+": the text from # on is a comment and not part of the command", "put the whole command in quotes if it belongs there"))
 	case item.Value == source || !strings.HasPrefix(item.Value, source):
+	case strings.HasPrefix(item.Value, source+" - "):
+		p.Report(item, warning(CodeJoined, path+": the next line begins with a dash and is part of this command", "indent the next item as far as this one"))
 	case p.backslashEnds(item):
 		p.Report(item, warning(CodeEscaped, path+": the lines are joined with a blank, and the \\ before it escapes that blank", "use a | block, or drop the \\"))
 	default:

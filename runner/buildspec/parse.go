@@ -43,6 +43,7 @@ const (
 	CodeEscaped    = "escaped-blank"
 	CodeSecret     = "plaintext-secret"
 	CodeName       = "odd-name"
+	CodeTag        = "tag-in-command"
 	// CodeNoFiles is the status code with which the build will fail when its
 	// artifacts are collected.
 	CodeNoFiles = "CLIENT_ERROR"

@@ -41,6 +41,10 @@ func (p *parser) unknownPhase(e specfile.Entry) {
 
 func (p *parser) phase(e specfile.Entry) Phase {
 	phase := Phase{Name: e.Key, Line: e.At.Line}
+	if kind := specfile.Kind(e.Value); kind != "a map" && kind != "nothing" {
+		p.Report(e.Value, specfile.Problem{Severity: specfile.Error, Message: e.Path + ": want a map, have " + kind, Hint: "put the commands under " + e.Path + ".commands"})
+		return phase
+	}
 	hasCommands := false
 	for _, k := range p.Map(e.Value, e.Path) {
 		switch k.Key {

@@ -283,6 +283,21 @@ func TestWild12Lint(t *testing.T) {
 	}
 }
 
+func TestTagInCommandIsLint(t *testing.T) {
+	_, problems := parse(t, build+"      - ! grep -q x y\n      - a\n        - b\n")
+	if !warned(problems, CodeTag, 5) || !warned(problems, CodeJoined, 6) {
+		t.Errorf("got %v", problems)
+	}
+}
+
+func TestCommandsWithoutKey(t *testing.T) {
+	for _, src := range []string{"  - make", "    make", "    - commands: [make]"} {
+		if got := refused(t, "version: 0.2\nphases:\n  build:\n"+src+"\n"); !strings.Contains(got, "phases.build: want a map") || !strings.Contains(got, "put the commands under phases.build.commands") {
+			t.Error(got)
+		}
+	}
+}
+
 func TestWild13UnknownThings(t *testing.T) {
 	phases := []struct{ src, want string }{
 		{"artifacts: {files: x}", "Invalid buildspec phase name: artifacts. Expecting: build,install,post_build,pre_build (artifacts belongs at the top level"},
