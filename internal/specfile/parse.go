@@ -53,7 +53,7 @@ func Parse(data []byte, options Options) *File {
 		return f
 	}
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
-	f.lines = strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
+	f.lines = strings.Split(lineBreaks.Replace(string(data)), "\n")
 	if f.unreadable(data) {
 		return f
 	}
@@ -63,6 +63,9 @@ func Parse(data []byte, options Options) *File {
 	}
 	return f
 }
+
+// lineBreaks turns all that ends a line in YAML into \n.
+var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
 
 // Problems are those found so far, sorted by position.
 func (f *File) Problems() Problems {
@@ -115,7 +118,7 @@ func (f *File) unreadable(data []byte) bool {
 				what = "invalid UTF-8"
 			case r == utf8.RuneError && !utf8.ValidString(line):
 				what = "invalid UTF-8"
-			case r < ' ' && r != '\t' && r != '\r', r == 0x7f:
+			case r < ' ' && r != '\t', r == 0x7f:
 				what = fmt.Sprintf("control characters are not allowed (%U)", r)
 			}
 			if what != "" {
@@ -189,9 +192,6 @@ func (f *File) syntax(err error) {
 	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
 		p.Line, p.Column = e.Mark.Line, e.Mark.Column
 		p.Message = strings.TrimPrefix(e.Message, "yaml: ")
-		if e.ContextMsg != "" {
-			p.Message = e.ContextMsg + " from line " + fmt.Sprint(max(e.ContextMark.Line, 1)) + ": " + p.Message
-		}
 		p.Hint = f.syntaxHint(e.Message, e.Mark.Line, e.ContextMark.Line)
 	}
 	p.Line = min(max(p.Line, 1), len(f.lines))

@@ -23,7 +23,11 @@ var identifier = regexp.MustCompile(`^[A-Za-z0-9_]{1,127}$`)
 
 var errIdentifier = errors.New("want letters, digits and underscores, fewer than 128")
 
-var artifactKeys = []string{"files", "name", "discard-paths", "base-directory", "exclude-paths", "enable-symlinks", "s3-prefix", "secondary-artifacts"}
+var (
+	artifactKeys = []string{"files", "name", "discard-paths", "base-directory", "exclude-paths", "enable-symlinks", "s3-prefix", "secondary-artifacts"}
+	cacheKeys    = []string{"key", "fallback-keys", "action", "paths", "save-on-failure"}
+	reportKeys   = []string{"files", "file-format", "base-directory", "discard-paths", "fail-on"}
+)
 
 // artifacts reads the artifacts block, or one of secondary-artifacts.
 func (p *parser) artifacts(e specfile.Entry, primary bool) *Artifacts {
@@ -108,7 +112,7 @@ func (p *parser) cache(e specfile.Entry) *Cache {
 		case "save-on-failure":
 			c.SaveOnFailure = p.Flag(k.Value, k.Path)
 		default:
-			p.unknown(k, "key", "fallback-keys", "action", "paths", "save-on-failure")
+			p.unknown(k, cacheKeys...)
 		}
 	}
 	if len(c.FallbackKeys) > 0 && c.Key == "" {
@@ -154,7 +158,7 @@ func (p *parser) report(e specfile.Entry) Report {
 		case "fail-on":
 			r.FailOn = p.failOn(k)
 		default:
-			p.unknown(k, "files", "file-format", "base-directory", "discard-paths", "fail-on")
+			p.unknown(k, reportKeys...)
 		}
 	}
 	if len(r.Files) == 0 {

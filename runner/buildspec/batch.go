@@ -68,6 +68,14 @@ type TaskEnv struct {
 	Variables []Variable
 }
 
+var (
+	batchKeys   = []string{"fast-fail", string(List), string(Graph), string(Matrix), string(Fanout)}
+	taskKeys    = []string{"identifier", "buildspec", "debug-session", "ignore-failure", "env", "needs-artifacts"}
+	graphKeys   = append([]string{"depend-on"}, taskKeys...)
+	taskEnvKeys = []string{"compute-type", "fleet", "image", "type", "privileged-mode", "variables"}
+	fanoutKeys  = []string{"parallelism", "ignore-failure"}
+)
+
 // selfContained reports whether no task uses the phases of this file.
 func (b *Batch) selfContained() bool {
 	for _, t := range b.Tasks {
@@ -91,7 +99,7 @@ func (p *parser) batch(e specfile.Entry) *Batch {
 			continue
 		case List, Graph, Matrix, Fanout:
 		default:
-			p.unknown(k, "fast-fail", string(List), string(Graph), string(Matrix), string(Fanout))
+			p.unknown(k, batchKeys...)
 			continue
 		}
 		if b.Kind != "" {
@@ -141,10 +149,6 @@ func (p *parser) tasks(e specfile.Entry, kind BatchKind) []Task {
 
 func (p *parser) task(n *yaml.Node, path string, kind BatchKind) Task {
 	t := Task{Line: n.Line}
-	known := []string{"identifier", "buildspec", "debug-session", "ignore-failure", "env", "needs-artifacts"}
-	if kind == Graph {
-		known = append(known, "depend-on")
-	}
 	identified := false
 	for _, k := range p.Map(n, path) {
 		switch k.Key {
@@ -168,7 +172,7 @@ func (p *parser) task(n *yaml.Node, path string, kind BatchKind) Task {
 		case "env":
 			t.Env = p.taskEnv(k)
 		default:
-			p.unknown(k, known...)
+			p.unknown(k, graphKeys...)
 		}
 	}
 	if !identified && n.Kind == yaml.MappingNode {
@@ -203,7 +207,7 @@ func (p *parser) taskEnv(e specfile.Entry) TaskEnv {
 		case "variables":
 			env.Variables = p.variables(k, p.checkName)
 		default:
-			p.unknown(k, "compute-type", "fleet", "image", "type", "privileged-mode", "variables")
+			p.unknown(k, taskEnvKeys...)
 		}
 	}
 	if env.Fleet != "" && env.ComputeType != "" {
@@ -283,7 +287,7 @@ func (p *parser) fanout(e specfile.Entry) []Task {
 		case "ignore-failure":
 			ignore = p.Flag(k.Value, k.Path)
 		default:
-			p.unknown(k, "parallelism", "ignore-failure")
+			p.unknown(k, fanoutKeys...)
 		}
 	}
 	if !found {

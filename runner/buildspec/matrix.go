@@ -7,6 +7,13 @@ import (
 	"github.com/slipway-ci/slipway/internal/specfile"
 )
 
+var (
+	matrixKeys     = []string{"static", "dynamic"}
+	staticKeys     = []string{"ignore-failure", "env"}
+	dynamicKeys    = []string{"buildspec", "env"}
+	dynamicEnvKeys = []string{"compute-type", "image", "variables"}
+)
+
 // axis is one dimension of a matrix: what each of its values does to a task.
 type axis struct {
 	values []string
@@ -24,7 +31,7 @@ func (p *parser) matrix(e specfile.Entry) []Task {
 		case "dynamic":
 			axes = p.matrixDynamic(k)
 		default:
-			p.unknown(k, "static", "dynamic")
+			p.unknown(k, matrixKeys...)
 		}
 	}
 	total := 1
@@ -71,7 +78,7 @@ func (p *parser) matrixStatic(e specfile.Entry, base *Task) {
 		case "env":
 			base.Env = p.taskEnv(k)
 		default:
-			p.unknown(k, "ignore-failure", "env")
+			p.unknown(k, staticKeys...)
 		}
 	}
 }
@@ -90,7 +97,7 @@ func (p *parser) matrixDynamic(e specfile.Entry) []axis {
 		case "env":
 			computes, images, variables = p.matrixEnv(k)
 		default:
-			p.unknown(k, "buildspec", "env")
+			p.unknown(k, dynamicKeys...)
 		}
 	}
 	return slices.Concat(specs, computes, images, variables)
@@ -109,7 +116,7 @@ func (p *parser) matrixEnv(e specfile.Entry) (computes, images, variables []axis
 				variables = append(variables, p.axis(v, setVariable(v))...)
 			}
 		default:
-			p.unknown(k, "compute-type", "image", "variables")
+			p.unknown(k, dynamicEnvKeys...)
 		}
 	}
 	return computes, images, variables

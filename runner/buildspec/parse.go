@@ -79,6 +79,8 @@ type parser struct {
 	exportedAt []*yaml.Node
 }
 
+var proxyKeys = []string{"upload-artifacts", "logs"}
+
 var topKeys = []string{"version", "run-as", "env", "proxy", "phases", "artifacts", "cache", "reports", "batch"}
 
 func (p *parser) top() {
@@ -191,7 +193,7 @@ func (p *parser) proxy(e specfile.Entry) {
 		case "logs":
 			p.spec.Proxy.Logs = p.Flag(k.Value, k.Path)
 		default:
-			p.unknown(k, "upload-artifacts", "logs")
+			p.unknown(k, proxyKeys...)
 		}
 	}
 }
