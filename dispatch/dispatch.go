@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -106,12 +107,7 @@ func (s *Service) assign(ctx context.Context, j pipeline.Job, w pipeline.Worker)
 		return pipeline.Assignment{}, err
 	}
 	a := pipeline.Assignment{Job: j, Lease: renewal.Lease}
-	if j.Kind == pipeline.DeployJob {
-		a.Deploy, err = s.orders.Deploy(ctx, j, x)
-	} else {
-		a.Build, err = s.orders.Build(ctx, j, x)
-	}
-	if err != nil {
+	if err := s.order(ctx, &a, x); err != nil {
 		return pipeline.Assignment{}, err
 	}
 	b := queued(j, x)
@@ -128,6 +124,35 @@ func (s *Service) assign(ctx context.Context, j pipeline.Job, w pipeline.Worker)
 	e := event(j, pipeline.JobClaimed, s.now())
 	e.Worker = w.Name
 	return a, s.events.Submit(ctx, e)
+}
+
+// orderTries bounds how often an order is tried that a forge refuses for the
+// moment; the pauses between add up to less than two minutes.
+const orderTries = 8
+
+// order makes the job's order. The lease is kept meanwhile.
+func (s *Service) order(ctx context.Context, a *pipeline.Assignment, x pipeline.Execution) (err error) {
+	for try := range orderTries {
+		if a.Job.Kind == pipeline.DeployJob {
+			a.Deploy, err = s.orders.Deploy(ctx, a.Job, x)
+		} else {
+			a.Build, err = s.orders.Build(ctx, a.Job, x)
+		}
+		later, ok := errors.AsType[*forge.RetryError](err)
+		if !ok {
+			return err
+		}
+		pause := min(max(later.After, time.Second<<min(try, 4)), a.Lease/2)
+		if _, err := s.queue.Renew(ctx, a.Job.Ref()); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+	return err
 }
 
 // giveUp answers for a job that no worker was given: a mistake of its author

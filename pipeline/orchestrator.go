@@ -159,13 +159,10 @@ func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, 
 	if covered != "" {
 		return Decision{Decision: DecisionIgnored, Reason: covered}, nil
 	}
-	defs, reason, err := o.definitions.Pipelines(ctx, e.Repo, v.Trigger)
-	problem, mistake := errors.AsType[*UserError](err)
+	defs, problem, reason, err := o.define(ctx, e.Repo, v.Trigger)
 	switch {
-	case mistake:
-		defs = []Definition{broken(e.Repo)}
 	case err != nil:
-		return Decision{}, fmt.Errorf("reading the pipelines of %s at %s: %w", e.Repo.FullName(), ShortSHA(v.Trigger.SHA), err)
+		return Decision{}, err
 	case len(defs) == 0:
 		return Decision{Decision: DecisionIgnored, Reason: reason}, nil
 	case v.Skip != "":
@@ -180,6 +177,54 @@ func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, 
 		out.Executions = append(out.Executions, id)
 	}
 	return out, nil
+}
+
+// defineTries and definePause bound how long an unreachable repository is
+// waited for before its execution fails for all to see.
+const (
+	defineTries = 4
+	definePause = time.Second
+)
+
+// define reads the pipelines at a commit. A mistake in them, a commit that
+// isn't there and a repository that stays out of reach are problems, which an
+// execution reports; only what the forge asks us to try later is an error.
+func (o *Orchestrator) define(ctx context.Context, repo forge.Repo, t Trigger) (defs []Definition, problem *UserError, reason string, err error) {
+	for try := range defineTries {
+		if try > 0 && !sleep(ctx, definePause<<(try-1)) {
+			break
+		}
+		defs, reason, err = o.definitions.Pipelines(ctx, repo, t)
+		if err == nil {
+			return defs, nil, reason, nil
+		}
+		if mistake, ok := errors.AsType[*UserError](err); ok {
+			return []Definition{broken(repo)}, mistake, "", nil
+		}
+		if _, later := errors.AsType[*forge.RetryError](err); later || ctx.Err() != nil {
+			break
+		}
+		o.log.WarnContext(ctx, "a repository is out of reach", "repo", repo.FullName(), "sha", t.SHA, "error", err)
+	}
+	if _, later := errors.AsType[*forge.RetryError](err); later || ctx.Err() != nil {
+		return nil, nil, "", fmt.Errorf("reading the pipelines of %s at %s: %w", repo.FullName(), ShortSHA(t.SHA), err)
+	}
+	return []Definition{broken(repo)}, &UserError{
+		Code: SystemUnavailable,
+		Msg:  "the repository " + repo.FullName() + " could not be reached; run this again when it can",
+	}, "", nil
+}
+
+// sleep waits for d; false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }
 
 // coveredByPull says why a push starts nothing: its branch has an open pull
@@ -373,9 +418,32 @@ func (o *Orchestrator) Rerun(ctx context.Context, id, forgeName, delivery string
 	t.Type, t.Rerun, t.Actor, t.Delivery, t.Attempt = "Rerun", x.ID, by, delivery, attempt
 	start := &Start{
 		ID: ExecutionID(forgeName, delivery, x.Board, attempt), Pipeline: x.Pipeline, Project: x.Project,
-		Repo: x.Repo, Trigger: t, Problem: x.Problem, Annotations: annotate(x.Problem), Gate: x.Gate,
+		Repo: x.Repo, Trigger: t, Gate: x.Gate, Skip: x.Status == Skipped,
+	}
+	if x.Problem != nil {
+		if err := o.redefine(ctx, start); err != nil {
+			return "", err
+		}
 	}
 	return start.ID, o.submitStart(ctx, x.Board, start)
+}
+
+// redefine reads again what could not be read the first time.
+func (o *Orchestrator) redefine(ctx context.Context, start *Start) error {
+	defs, problem, reason, err := o.define(ctx, start.Repo, start.Trigger)
+	if err != nil {
+		return err
+	}
+	if len(defs) == 0 {
+		problem = &UserError{Code: ConfigurationError, Msg: reason}
+	}
+	for _, def := range defs {
+		if def.Pipeline.Name == start.Pipeline.Name {
+			start.Pipeline = def.Pipeline
+		}
+	}
+	start.Problem, start.Annotations = problem, annotate(problem)
+	return nil
 }
 
 // executionOf reads a check run's external ID, {execution}:{attempt}.
