@@ -1,0 +1,89 @@
+package forgetest
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+)
+
+// Fault is a way to fail. Requests that match are counted from 1.
+type Fault struct {
+	// On matches requests whose method and path contain it, such as
+	// "POST /repos/o/r/check-runs"; empty: every request.
+	On string
+	// Status, Header and Body are the answer; Status 0: 500.
+	Status int
+	Header map[string]string
+	Body   string
+	// Drop does what is asked and then cuts the connection instead of answering.
+	Drop bool
+	// Hang does nothing and never answers.
+	Hang bool
+	// Times is how often to fail; 0: always.
+	Times int
+	// Every fails each such request only; 0: each one.
+	Every int
+	// Probability of failing, between 0 and 1; 0: certain.
+	Probability float64
+}
+
+type fault struct {
+	Fault
+	seen, done int
+}
+
+// Fail adds a fault. Of several that match a request, the first one fails it.
+func (g *GitHub) Fail(f Fault) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.faults = append(g.faults, &fault{Fault: f})
+}
+
+// Heal removes all faults.
+func (g *GitHub) Heal() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.faults = nil
+}
+
+// fault is the one that fails this request; nil: none.
+func (g *GitHub) fault(r *http.Request) *fault {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.faults {
+		if !strings.Contains(r.Method+" "+r.URL.Path, f.On) {
+			continue
+		}
+		f.seen++
+		switch {
+		case f.Times > 0 && f.done >= f.Times,
+			f.Every > 0 && f.seen%f.Every != 0,
+			f.Probability > 0 && rand.Float64() >= f.Probability:
+			continue
+		}
+		f.done++
+		return f
+	}
+	return nil
+}
+
+// hang reports whether the request was kept until somebody gave up.
+func (f *fault) hang(r *http.Request, closed <-chan struct{}) bool {
+	if !f.Hang {
+		return false
+	}
+	select {
+	case <-r.Context().Done():
+	case <-closed:
+	}
+	return true
+}
+
+func (f *fault) answer(w http.ResponseWriter) {
+	for k, v := range f.Header {
+		w.Header().Set(k, v)
+	}
+	w.WriteHeader(cmp.Or(f.Status, http.StatusInternalServerError))
+	w.Write([]byte(cmp.Or(f.Body, `{"message":"failing on demand"}`)))
+}
