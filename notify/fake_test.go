@@ -277,8 +277,8 @@ func (f *fakeForge) SetStatus(_ context.Context, _ forge.Repo, installation int6
 	return nil
 }
 
-// run is the check run of an execution's attempt; nil if there is none. More
-// than one is a breach.
+// run is a copy of the check run of an execution's attempt; nil if there is
+// none. More than one is a breach.
 func (f *fakeForge) run(externalID string) *fakeRun {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -290,7 +290,7 @@ func (f *fakeForge) run(externalID string) *fakeRun {
 		if found != nil {
 			f.breach("two check runs %s", externalID)
 		}
-		found = r
+		found = &fakeRun{CheckRun: r.CheckRun, history: slices.Clone(r.history), finals: r.finals}
 	}
 	return found
 }

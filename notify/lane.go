@@ -45,6 +45,7 @@ func (r *Reporter) lane(item pipeline.ReportItem, to Forge) *lane {
 	if !ok {
 		l = &lane{
 			key: key, to: to,
+			open:      r.began.Add(to.Spacing), // the process before this one may just have written
 			forbidden: map[string]time.Time{}, running: map[string]struct{}{},
 		}
 		r.lanes[key] = l

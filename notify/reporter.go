@@ -20,6 +20,7 @@ type Reporter struct {
 	records Records
 
 	mu    sync.Mutex
+	began time.Time // Run
 	lanes map[laneKey]*lane
 }
 
@@ -31,6 +32,9 @@ func New(outbox Outbox, records Records, o Options) *Reporter {
 // Run reports until ctx is over, whose cause it returns. A write that is under
 // way then is brought to its end, and what was claimed is given back.
 func (r *Reporter) Run(ctx context.Context) error {
+	r.mu.Lock()
+	r.began = r.opts.Now()
+	r.mu.Unlock()
 	var lanes sync.WaitGroup
 	defer lanes.Wait()
 	slots := make(chan struct{}, held)

@@ -191,6 +191,7 @@ func TestRateLimitHoldsTheInstallation(t *testing.T) {
 		w := newWorld(t, time.Second)
 		defer w.stop()
 		w.forge.script = []fault{slowDown}
+		wait(2 * time.Second)
 		begin := time.Now()
 		w.store.commit(sample("x1"))
 		wait(500 * time.Millisecond)
@@ -338,7 +339,7 @@ func TestProgressIsRefreshed(t *testing.T) {
 		b := failedBuild()
 		b.Failure, b.Phases = nil, b.Phases[:1]
 		w.store.commit(running(sample("x1")), b)
-		wait(time.Second)
+		wait(3 * time.Second)
 		b.Phases = failedBuild().Phases[:2]
 		w.store.mu.Lock()
 		w.store.builds["x1"] = []pipeline.Build{b}
@@ -349,7 +350,7 @@ func TestProgressIsRefreshed(t *testing.T) {
 			t.Errorf("after %d writes: %s", len(r.history), r.Summary)
 		}
 		wait(10 * time.Minute)
-		if n := len(r.history); n < 10 || n > 14 {
+		if n := len(w.forge.run("x1:1").history); n < 10 || n > 14 {
 			t.Errorf("%d writes in ten minutes without news, want about one a minute", n)
 		}
 	})

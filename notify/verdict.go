@@ -277,7 +277,10 @@ func (v verdict) commitState() string {
 // changes by the second, so that a status is posted only when there is news.
 func statusOf(x pipeline.Execution, v verdict, url string) forge.CommitStatus {
 	description := v.title
-	if v.status == inProgress && !v.human {
+	switch {
+	case v.status == queued:
+		description = "Queued"
+	case v.status == inProgress && !v.human:
 		description = "Running"
 	}
 	return forge.CommitStatus{
