@@ -72,6 +72,7 @@ func Advance(b *Board, e Event, rules Rules) Change {
 		s.deadline()
 	case TransitionFlips:
 		s.transition()
+	case RerunRequested: // the orchestrator makes a start of it
 	}
 	return s.change()
 }

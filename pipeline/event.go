@@ -18,6 +18,7 @@ const (
 	JobLost         EventType = "job.lost"    // the attempt's worker is gone
 	JobRefused      EventType = "job.refused" // the job could not be given out: its order can't be made
 	StopRequested   EventType = "stop"        // a person wants the execution to end
+	RerunRequested  EventType = "rerun"       // a person wants it again, as a new execution
 	DeadlinePassed  EventType = "deadline"    // a timer that Advance asked for
 	TransitionFlips EventType = "transition"  // a person disables or enables the way into a stage
 )

@@ -73,6 +73,13 @@ func NewOrchestrator(s Store, d Deliveries, defs Definitions, r Relayer, rules R
 // Event takes one step: load, Advance, commit, and carry out what was decided.
 // It is safe to call again for the same event.
 func (o *Orchestrator) Event(ctx context.Context, e Event) error {
+	if e.Type == RerunRequested {
+		_, err := o.Rerun(ctx, e.Execution, "api", e.ID, 0, forge.User{Login: e.By})
+		if errors.Is(err, ErrNotFound) {
+			return nil // retention was faster
+		}
+		return err
+	}
 	return o.step(ctx, e, nil)
 }
 

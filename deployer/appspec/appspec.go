@@ -105,6 +105,8 @@ type Options struct {
 	// AWS reproduces what CodeDeploy's agent does where we do better: lifecycle
 	// events at the top level are ignored instead of taken for hooks.
 	AWS bool
+	// Events are lifecycle events of the caller's own that count besides Events.
+	Events []string
 	// Platform is the os that the file must be for; empty accepts both.
 	Platform string
 }

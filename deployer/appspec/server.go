@@ -227,7 +227,7 @@ func (p *parser) hooks(n *yaml.Node) {
 func (p *parser) event(e specfile.Entry) {
 	scripts, ok := p.scripts(e)
 	switch {
-	case slices.Contains(Events, e.Key):
+	case slices.Contains(Events, e.Key), slices.Contains(p.options.Events, e.Key):
 		if ok && len(scripts) > 0 {
 			p.spec.Hooks[e.Key] = scripts
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -20,12 +21,20 @@ type spec struct {
 	doc *openapi3.T
 }
 
+// loaded holds the descriptions by file: reading one takes longer than most
+// tests.
+var loaded sync.Map
+
 func loadSpec(file string) (*spec, error) {
+	if s, ok := loaded.Load(file); ok {
+		return s.(*spec), nil
+	}
 	doc, err := openapi3.NewLoader().LoadFromFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", file, err)
 	}
-	return &spec{doc: doc}, nil
+	s, _ := loaded.LoadOrStore(file, &spec{doc: doc})
+	return s.(*spec), nil
 }
 
 // check says what is wrong with a request.

@@ -38,7 +38,10 @@ func (f *File) syntaxHint(message string, line, from int) string {
 	if h := f.breakHint(message, line); h != "" {
 		return h
 	}
-	return "check the indentation of this line and of those above it; a command of several lines needs a | block"
+	if strings.Contains(message, "expected") || strings.Contains(message, "mapping values") {
+		return "check the indentation of this line and of those above it; a command of several lines needs a | block"
+	}
+	return ""
 }
 
 var lineHints = []struct {

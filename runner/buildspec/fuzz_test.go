@@ -1,6 +1,7 @@
 package buildspec
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -30,6 +31,49 @@ func FuzzParse(f *testing.F) {
 					t.Errorf("strict mode accepts what standard mode refuses: %v", again)
 				}
 			}
+		}
+	})
+}
+
+func FuzzParseOnFailure(f *testing.F) {
+	for _, s := range []string{"", "ABORT", "retry-3-a+", "RETRY-5xx", "RETRY-101", "RETRY-["} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := ParseOnFailure(text)
+		if err == nil && (got.Action == Retry) != (got.Pattern != nil) || got.Retries < 0 || got.Retries > maxRetries {
+			t.Errorf("%q: got %+v, %v", text, got, err)
+		}
+	})
+}
+
+func FuzzParseSecretRef(f *testing.F) {
+	for _, s := range []string{"a", "a:b", "a:::d", "arn:aws:secretsmanager:r:1:secret:n:k:s", ":"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		ref, err := ParseSecretRef(text)
+		if err != nil {
+			return
+		}
+		back := strings.Join([]string{ref.ID, ref.Key, ref.Stage, ref.VersionID}, ":")
+		if strings.TrimRight(back, ":") != strings.TrimRight(text, ":") {
+			t.Errorf("%q: got %+v", text, ref)
+		}
+	})
+}
+
+func FuzzParseLocation(f *testing.F) {
+	for _, s := range []string{"", "a/b.yml", "../x", "version: 0.2", "arn:x", "/x", "a\\..\\..\\b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		l, err := ParseLocation(text)
+		if err != nil {
+			return
+		}
+		if l.Path != "" && (strings.HasPrefix(l.Path, "/") || l.Path == ".." || strings.HasPrefix(l.Path, "../")) {
+			t.Errorf("%q leaves the source: %q", text, l.Path)
 		}
 	})
 }

@@ -47,6 +47,7 @@ func ParseSecretRef(text string) (SecretRef, error) {
 
 var (
 	secretName  = regexp.MustCompile(`(?i)(password|passwd|secret|token|api_?key|access_?key|private_?key|credential)`)
+	secretLabel = regexp.MustCompile(`(?i)_(name|id|arn|path|file|url|region|prefix)$`)
 	secretValue = regexp.MustCompile(`^(gh[a-z]_[A-Za-z0-9_.\-]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|npm_[A-Za-z0-9]{30,}|xox[a-z]-[\w-]{10,}|(AKIA|ASIA)[A-Z0-9]{16}|sk_live_\w{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)$|-----BEGIN [A-Z ]*PRIVATE KEY-----`)
 	opaqueValue = regexp.MustCompile(`^[A-Za-z0-9+/=_\-.~]{16,}$`)
 	letterDigit = regexp.MustCompile(`[A-Za-z].*[0-9]|[0-9].*[A-Za-z]`)
@@ -58,5 +59,5 @@ func looksSecret(name, value string) bool {
 	if secretValue.MatchString(value) {
 		return true
 	}
-	return secretName.MatchString(name) && opaqueValue.MatchString(value) && letterDigit.MatchString(value) && !strings.Contains(value, "/")
+	return secretName.MatchString(name) && !secretLabel.MatchString(name) && opaqueValue.MatchString(value) && letterDigit.MatchString(value) && !strings.Contains(value, "/")
 }

@@ -81,7 +81,7 @@ func TestWild26Reports(t *testing.T) {
 
 func TestWild28PlaintextSecret(t *testing.T) {
 	token := "gh" + "p_" + strings.Repeat("a1B2", 9)
-	spec, problems := parse(t, "version: 0.2\nphases:\nenv:\n  variables:\n    X: "+token+"\n    NPM_TOKEN: 3f9a8b7c6d5e4f3a2b1c\n    SECRET_NAME: my-secret\n    TOKEN: $OTHER\n    IMAGE: nginx\n")
+	spec, problems := parse(t, "version: 0.2\nphases:\nenv:\n  variables:\n    X: "+token+"\n    NPM_TOKEN: 3f9a8b7c6d5e4f3a2b1c\n    SECRET_NAME: my-secret-2024-production\n    TOKEN: $OTHER\n    IMAGE: nginx\n")
 	var got []string
 	for _, v := range spec.Env.Variables {
 		if v.Sensitive {

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// repositoryFiles reads single files of a repository at a commit;
+// pipeline.ErrNotFound if there is no such file, a *pipeline.UserError if the
+// commit or the repository isn't there.
+type repositoryFiles interface {
+	ReadFile(ctx context.Context, o pipeline.SourceOrder, path string) ([]byte, error)
+}
+
+// definitions implies a pipeline from what lies in the repository: Source,
+// then Build if there is a buildspec, then Deploy if there is an appspec and
+// the server has a deployment group for this branch (design, section 2).
+type definitions struct {
+	cfg         config.Config
+	credentials credentials
+	files       repositoryFiles
+}
+
+const (
+	defaultBuildspec = "buildspec.yml"
+	defaultAppspec   = "appspec.yml"
+)
+
+// Pipelines is the implied pipeline, or none and why not.
+func (d *definitions) Pipelines(ctx context.Context, repo forge.Repo, t pipeline.Trigger) ([]pipeline.Definition, string, error) {
+	src, err := source(ctx, d.credentials, repo, t)
+	if err != nil {
+		return nil, "", err
+	}
+	p := project(d.cfg, repo)
+	built, err := d.hasBuildspec(ctx, src, p)
+	if err != nil {
+		return nil, "", err
+	}
+	group, deploys := groupFor(d.cfg, repo, t)
+	if deploys {
+		if deploys, err = d.has(ctx, src, defaultAppspec); err != nil {
+			return nil, "", err
+		}
+	}
+	if !built && !deploys {
+		return nil, fmt.Sprintf("there is no %s at commit %s", orDefault(p.Buildspec, defaultBuildspec), pipeline.ShortSHA(t.SHA)), nil
+	}
+	def := pipeline.Pipeline{
+		Name: pipeline.DefaultPipeline, Mode: pipeline.ParallelMode, Implied: true,
+		Stages: []pipeline.Stage{{Name: "Source", Actions: []pipeline.Action{pipeline.SourceAction()}}},
+	}
+	if built {
+		def.Stages = append(def.Stages, d.buildStage(p))
+	}
+	if deploys {
+		// Deployments keep the order of the pushes, so executions do.
+		def.Mode = pipeline.QueuedMode
+		def.Stages = append(def.Stages, deployStage(group))
+	}
+	return []pipeline.Definition{{Project: projectName(p, repo), Pipeline: def}}, "", nil
+}
+
+func (d *definitions) hasBuildspec(ctx context.Context, src pipeline.SourceOrder, p config.Project) (bool, error) {
+	if strings.Contains(p.Buildspec, "\n") {
+		return true, nil
+	}
+	if p.Buildspec != "" {
+		// A missing file that the project names is a mistake that its build
+		// reports; there is nothing to imply.
+		return true, nil
+	}
+	return d.has(ctx, src, defaultBuildspec)
+}
+
+func (d *definitions) has(ctx context.Context, src pipeline.SourceOrder, path string) (bool, error) {
+	_, err := d.files.ReadFile(ctx, src, path)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (d *definitions) buildStage(p config.Project) pipeline.Stage {
+	a := pipeline.Action{
+		Name: "Build", Category: pipeline.BuildCat, Provider: "CodeBuild", RunOrder: 1,
+		Inputs: []string{"SourceArtifact"}, Outputs: []string{buildArtifact},
+		Timeout: p.Timeout, Labels: p.Labels, Compute: p.Compute, Concurrency: p.Concurrency,
+	}
+	if a.Timeout == 0 {
+		a.Timeout = d.cfg.Limits.BuildTimeout
+	}
+	return pipeline.Stage{Name: "Build", Actions: []pipeline.Action{a}}
+}
+
+func deployStage(g config.DeploymentGroup) pipeline.Stage {
+	return pipeline.Stage{Name: "Deploy", Actions: []pipeline.Action{{
+		Name: "Deploy", Category: pipeline.Deploy, Provider: "CodeDeploy", RunOrder: 1,
+		Inputs: []string{buildArtifact}, Timeout: deployTimeout, Labels: g.Name, Concurrency: 1,
+		Configuration: map[string]string{pipeline.ConfigGroup: g.Name},
+	}}}
+}
+
+func orDefault(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/slipway-ci/slipway/internal/config"
+)
+
+// docsCommand prints the references that lie in docs/, so that they never
+// differ from the code: scripts/generated compares them in make check.
+func (a *app) docsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "docs", Short: "Print a reference made from the code", Hidden: true}
+	c.AddCommand(
+		&cobra.Command{Use: "cli", Short: "The commands", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
+			writeCLI(a.stdout, c.Root())
+		}},
+		&cobra.Command{Use: "configuration", Short: "The configuration", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
+			writeConfiguration(a.stdout)
+		}},
+	)
+	return c
+}
+
+func writeCLI(w io.Writer, root *cobra.Command) {
+	fmt.Fprintf(w, "# The command line\n\nMade from the code by `slipway docs cli`; `make generate` renews it.\n\n%s\n", root.Long)
+	for _, g := range root.Groups() {
+		fmt.Fprintf(w, "\n## %s\n", strings.TrimSuffix(g.Title, ":"))
+		for _, c := range root.Commands() {
+			if c.GroupID == g.ID {
+				writeCommand(w, c)
+			}
+		}
+	}
+	fmt.Fprint(w, "\n## Flags of every command\n\n")
+	writeFlags(w, root.PersistentFlags())
+}
+
+func writeCommand(w io.Writer, c *cobra.Command) {
+	fmt.Fprintf(w, "\n### slipway %s\n\n%s.\n", c.Name(), c.Short)
+	if c.Long != "" {
+		fmt.Fprintf(w, "\n%s\n", c.Long)
+	}
+	fmt.Fprintf(w, "\n    %s\n", c.UseLine())
+	if c.Example != "" {
+		fmt.Fprintf(w, "\nFor example:\n\n%s\n", c.Example)
+	}
+	if c.LocalFlags().HasAvailableFlags() {
+		fmt.Fprintln(w)
+		writeFlags(w, c.LocalFlags())
+	}
+}
+
+func writeFlags(w io.Writer, flags *pflag.FlagSet) {
+	fmt.Fprint(w, "| flag | default | meaning |\n| --- | --- | --- |\n")
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || f.Name == "help" || f.Name == "version" {
+			return
+		}
+		kind, text := pflag.UnquoteUsage(f)
+		name := "`--" + f.Name + "`"
+		if kind != "" {
+			name = "`--" + f.Name + " " + kind + "`"
+		}
+		fmt.Fprintf(w, "| %s | %s | %s |\n", name, code(strings.Trim(f.DefValue, "[]")), strings.ReplaceAll(text, "|", `\|`))
+	})
+}
+
+func code(s string) string {
+	if s == "" || s == "false" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+func writeConfiguration(w io.Writer) {
+	fmt.Fprint(w, `# The configuration
+
+Made from the code by `+"`slipway docs configuration`; `make generate`"+` renews it.
+
+Defaults come first, then the file (`+"`--config`, else `./slipway.yaml`, else `/etc/slipway/slipway.yaml`"+`), then
+variables, then flags. An unknown key, or a value that doesn't parse, is an error that names its place.
+
+| key | variable | type | default | meaning |
+| --- | --- | --- | --- | --- |
+`)
+	c := config.Default("$XDG_DATA_HOME")
+	c.Runner.Slots = 0 // the number of cores differs from machine to machine
+	for _, f := range config.Fields(c) {
+		value := f.Default
+		if f.Key == "runner.slots" {
+			value = ""
+		}
+		fmt.Fprintf(w, "| `%s` | %s | %s | %s | %s |\n", f.Key, code(f.Env), kindOf(f.Type), code(value), f.Doc)
+	}
+	fmt.Fprint(w, configurationLists)
+}
+
+func kindOf(t string) string {
+	switch {
+	case t == "time.Duration":
+		return "duration"
+	case strings.HasPrefix(t, "map"):
+		return "map"
+	case strings.HasPrefix(t, "[]"):
+		return "list"
+	case strings.HasPrefix(t, "int"):
+		return "number"
+	case t == "bool":
+		return "true or false"
+	}
+	return "text"
+}
+
+// configurationLists explains the keys that only the file has.
+const configurationLists = `
+## Lists and maps
+
+` + "```yaml" + `
+images:                               # aliases of images
+  aws/codebuild/standard:7.0: registry.example.com/build:7
+compute_types:                        # limits of containers
+  BUILD_GENERAL1_SMALL: {cpus: 2, memory_mb: 3072, processes: 4096}
+projects:                             # settings of repositories' projects
+  - repository: github/octo/web       # FORGE/OWNER/NAME
+    image: golang:1.26
+    buildspec: ci/buildspec.yml       # default: buildspec.yml
+    compute: BUILD_GENERAL1_SMALL
+    labels: linux                     # runners that take its builds
+    timeout: 30m
+    concurrency: 2                    # builds at a time; more wait
+    variables: {DEPLOY_ENV: staging}  # they win over the buildspec's
+deployment_groups:
+  - name: web-prod
+    application: web
+    repository: github/octo/web
+    branches: [main, "release/*"]     # default: the default branch
+    root: /srv/web                    # prefix of every destination; default: /
+    file_exists_behavior: OVERWRITE   # DISALLOW, OVERWRITE or RETAIN
+    ignore_stop_failures: false
+` + "```" + `
+`

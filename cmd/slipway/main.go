@@ -1,0 +1,154 @@
+// Command slipway is all of Slipway in one binary: server, runner, agent, and
+// the commands of the people who use them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-ci/slipway/internal/config"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // the user's build or deployment failed
+	exitUsage  = 2 // bad flags, configuration or files
+	exitFault  = 3 // a fault of slipway or of what it needs
+)
+
+// exitError gives an error, which may be nil, its exit code.
+type exitError struct {
+	code int
+	err  error // nil: everything was said already
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{exitUsage, err}
+}
+
+// run is main without the process, for tests. Its result is the exit code.
+func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{getenv: getenv, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	coded, ok := errors.AsType[*exitError](err)
+	if !ok {
+		fmt.Fprintln(stderr, "slipway:", err)
+		return exitFault
+	}
+	if coded.err != nil {
+		fmt.Fprintln(stderr, "slipway:", coded.err)
+	}
+	return coded.code
+}
+
+// app is what every command shares.
+type app struct {
+	getenv         func(string) string
+	stdout, stderr io.Writer
+	configPath     string
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "slipway",
+		Short: "Your own CodeBuild, CodePipeline and CodeDeploy, driven like a GitHub App",
+		Long: `Slipway builds, tests and deploys on your own machines what a push, a pull
+request or a comment asks for, from the repository's own buildspec.yml and
+appspec.yml, and answers where the developer is: in check runs and statuses.
+
+Exit codes: 0 success, 1 the build or deployment failed, 2 bad flags,
+configuration or files, 3 a fault of slipway or of what it needs.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
+	}
+	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration file (default ./slipway.yaml, then /etc/slipway/slipway.yaml)")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run Slipway:"},
+		&cobra.Group{ID: "local", Title: "Work on this machine, without a server:"},
+		&cobra.Group{ID: "ask", Title: "Talk to a server:"},
+	)
+	for group, commands := range map[string][]*cobra.Command{
+		"run":   {a.demoCommand(), a.upCommand(), a.serverCommand(), a.runnerCommand()},
+		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand()},
+		"ask": {
+			a.executionsCommand(), a.logsCommand(), a.stopCommand(), a.retryCommand(),
+			a.deliveriesCommand(), a.explainCommand(), a.replayCommand(), a.runnersCommand(),
+		},
+	} {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(a.docsCommand())
+	return root
+}
+
+// settings is the configuration of this call: defaults, file, environment, and
+// then flags, which the caller sets and checks.
+func (a *app) settings() (config.Config, error) {
+	c := config.Default(a.dataHome())
+	path := a.configPath
+	if path == "" {
+		path = a.getenv("SLIPWAY_CONFIG")
+	}
+	if path == "" {
+		path = config.Find()
+	}
+	return c, usage(c.Load(path, a.getenv))
+}
+
+// dataHome is the user's data folder, as the XDG base directories have it.
+func (a *app) dataHome() string {
+	if d := a.getenv("XDG_DATA_HOME"); filepath.IsAbs(d) {
+		return d
+	}
+	if home := a.getenv("HOME"); home != "" {
+		return filepath.Join(home, ".local", "share")
+	}
+	return "/var/lib"
+}
+
+func (a *app) logger(c config.Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Log)) // checked with the configuration
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+}
