@@ -1,6 +1,7 @@
 package buildspec
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -77,6 +78,9 @@ func (p *parser) variables(e specfile.Entry, check func(specfile.Entry)) []Varia
 	for _, k := range p.Map(e.Value, e.Path) {
 		v := Variable{Name: k.Key, Value: p.text(k), Line: k.At.Line}
 		check(k)
+		if strings.ContainsRune(v.Value, 0) {
+			p.bad(k.Value, k.Path, errors.New("a variable can't hold a NUL character"))
+		}
 		if looksSecret(v.Name, v.Value) {
 			v.Sensitive = true
 			p.Report(k.At, warning(CodeSecret, k.Path+": the value looks like a secret in plain text", "use secrets-manager or parameter-store"))

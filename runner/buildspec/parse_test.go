@@ -126,6 +126,12 @@ func TestExportedVariables(t *testing.T) {
 	}
 }
 
+func TestNULIsRefused(t *testing.T) {
+	if got := refused(t, "version: 0.2\nenv: {variables: {A: \"\\0\"}}\nphases: {build: {commands: [\"a\\0\"]}}\n"); strings.Count(got, "NUL") != 2 {
+		t.Error(got)
+	}
+}
+
 func TestReservedNames(t *testing.T) {
 	parse(t, "version: 0.2\nenv: {variables: {CODEBUILD_CONFIG_AUTO_DISCOVER: false}}\nphases:\n")
 	for _, block := range []string{"variables", "parameter-store", "secrets-manager"} {
