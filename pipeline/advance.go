@@ -72,6 +72,8 @@ func Advance(b *Board, e Event, rules Rules) Change {
 		s.deadline()
 	case TransitionFlips:
 		s.transition()
+	case RetryRequested:
+		s.retry()
 	case RerunRequested: // the orchestrator makes a start of it
 	}
 	return s.change()
@@ -155,7 +157,9 @@ func (s *step) stage(name string) *StageState {
 	case !ok:
 		st = &StageState{}
 	case st == s.old.Stages[name]:
-		st = &StageState{Holder: st.Holder, Inbound: slices.Clone(st.Inbound), Disabled: st.Disabled}
+		c := *st
+		c.Inbound = slices.Clone(st.Inbound)
+		st = &c
 	}
 	s.b.Stages[name] = st
 	return st

@@ -24,7 +24,7 @@ func (s *step) proceed(x *Execution, i int) {
 			return
 		}
 		for j, a := range x.Pipeline.Stages[i].Actions {
-			if a.RunOrder == order {
+			if a.RunOrder == order && x.Stages[i].Actions[j].Status == Pending {
 				s.begin(x, i, j)
 			}
 		}
@@ -80,7 +80,8 @@ func (sx *StageExecution) failed() *ActionExecution {
 // begin starts one action. What it needs no worker for ends here and now.
 func (s *step) begin(x *Execution, i, j int) {
 	def, a := x.Pipeline.Stages[i].Actions[j], &x.Stages[i].Actions[j]
-	a.Status, a.Attempt, a.QueuedAt = InProgress, 1, s.e.At
+	a.Status, a.QueuedAt = InProgress, s.e.At
+	a.Attempt++
 	switch def.Category {
 	case Source:
 		a.StartedAt = s.e.At
@@ -227,6 +228,41 @@ func (s *step) refused() {
 	}
 	s.fail(a, ConfigurationError, orText(s.e.Reason, "the job can't be given out"), BuildFault)
 	s.cancel(x, a, s.e.Reason)
+	s.proceed(x, i)
+}
+
+// retry runs the failed actions of a stage again, with the revisions and the
+// definition that the execution has (CodePipeline reference 3.6). It is refused,
+// by doing nothing, where nothing failed or a newer execution was in the stage.
+func (s *step) retry() {
+	x := s.e.Revive
+	if x == nil || x.Gate != "" || s.b.Live[x.ID] != nil || (x.Status != Failed && x.Status != Stopped) {
+		return
+	}
+	i := x.stageIndex(s.e.Stage)
+	if i < 0 || x.Stages[i].failed() == nil {
+		return
+	}
+	if st := s.stage(s.e.Stage); x.Pipeline.Mode != ParallelMode {
+		if st.Holder != "" || st.Latest > x.Number {
+			return
+		}
+		st.Holder = x.ID
+	}
+	x = s.touch(x.clone())
+	x.Attempt++
+	x.Status, x.Reason, x.EndedAt = InProgress, "", time.Time{}
+	sx := &x.Stages[i]
+	sx.Status, sx.EndedAt = InProgress, time.Time{}
+	for j := range sx.Actions {
+		if a := &sx.Actions[j]; a.Status == Failed || a.Status == Abandoned {
+			again := ActionExecution{Name: a.Name, Attempt: a.Attempt, Earlier: a.Earlier}
+			if a.Job != "" {
+				again.Earlier = append(again.Earlier, a.Job)
+			}
+			*a = again
+		}
+	}
 	s.proceed(x, i)
 }
 

@@ -64,7 +64,7 @@ func (p *player) send(e Event) {
 }
 
 func (p *player) play() {
-	switch rapid.SampledFrom([]string{"start", "start", "job", "job", "job", "job", "repeat", "stop", "flip", "timer", "pull"}).Draw(p.rt, "what") {
+	switch rapid.SampledFrom([]string{"start", "start", "job", "job", "job", "job", "repeat", "stop", "flip", "timer", "pull", "retry"}).Draw(p.rt, "what") {
 	case "start":
 		p.start()
 	case "job":
@@ -90,8 +90,30 @@ func (p *player) play() {
 		if len(p.w.timer) > 0 {
 			p.w.send(rapid.SampledFrom(p.w.timer).Draw(p.rt, "timer"))
 		}
+	case "retry":
+		p.retry()
 	case "pull":
 		p.send(Event{Type: PullChanged, Pull: &forge.PullRequest{Number: 1, HeadRepoID: "1", BaseRepoID: "1", HeadRef: "feat"}, Reason: "closed"})
+	}
+}
+
+func (p *player) retry() {
+	var failed []string
+	for _, id := range p.ids {
+		if x := p.w.all[id]; x != nil && (x.Status == Failed || x.Status == Stopped) {
+			failed = append(failed, id)
+		}
+	}
+	if len(failed) == 0 {
+		return
+	}
+	x := p.w.all[rapid.SampledFrom(failed).Draw(p.rt, "failed")]
+	for _, st := range x.Stages {
+		if st.failed() != nil {
+			delete(p.ended, x.ID) // the one way back
+			p.w.send(Event{Type: RetryRequested, Execution: x.ID, Stage: st.Name, Revive: x})
+			return
+		}
 	}
 }
 

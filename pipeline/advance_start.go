@@ -16,7 +16,7 @@ func (s *step) start() {
 	s.notePull(in.Trigger)
 	s.b.Executions++
 	x := &Execution{
-		V: 1, ID: in.ID, Number: s.b.Executions, Board: s.b.Key, Pipeline: in.Pipeline, Project: in.Project,
+		V: 1, ID: in.ID, Number: s.b.Executions, Attempt: 1, Board: s.b.Key, Pipeline: in.Pipeline, Project: in.Project,
 		Repo: in.Repo, Trigger: in.Trigger, Status: InProgress, CreatedAt: s.e.At,
 		Problem: in.Problem, Annotations: in.Annotations, Gate: in.Gate,
 	}
@@ -157,6 +157,8 @@ func (s *step) supersede(x *Execution, st *StageState) {
 func (s *step) enter(x *Execution, i int) {
 	sx := &x.Stages[i]
 	sx.Status, sx.StartedAt = InProgress, s.e.At
+	st := s.stage(sx.Name)
+	st.Latest = max(st.Latest, x.Number)
 	if x.StartedAt.IsZero() {
 		x.StartedAt = s.e.At
 	}

@@ -349,3 +349,30 @@ func TestClosedPullStopsItsExecutions(t *testing.T) {
 		t.Errorf("after closing: %s, %v", got, w.b.Pulls)
 	}
 }
+
+func TestCase7RetryFailedActions(t *testing.T) {
+	w := newWorld(t)
+	x := w.start(f2(SupersededMode))
+	w.end(x, "Test", "a", BuildSucceeded)
+	w.end(x, "Test", "b", BuildFailed)
+	w.took()
+	w.send(Event{Type: RetryRequested, Execution: x, Stage: "Test", Revive: w.all[x]})
+	expect(t, w, "X1.Test/b:InProgress X1.Test:InProgress X1:InProgress")
+	if a := w.all[x].Stage("Test").Action("b"); a.Attempt != 2 || len(a.Earlier) != 1 {
+		t.Errorf("attempt %d, earlier %v", a.Attempt, a.Earlier)
+	}
+	w.end(x, "Test", "b", BuildSucceeded)
+	expect(t, w, "X1.Test/b:Succeeded X1.Test/c:InProgress")
+}
+
+func TestCase6RetryIsRefusedAfterANewerExecution(t *testing.T) {
+	w := newWorld(t)
+	x1 := w.start(f1(SupersededMode))
+	w.end(x1, "Build", "b", BuildFailed)
+	x2 := w.start(f1(SupersededMode))
+	w.end(x2, "Build", "b", BuildSucceeded)
+	w.end(x2, "Deploy", "d", BuildSucceeded)
+	w.took()
+	w.send(Event{Type: RetryRequested, Execution: x1, Stage: "Build", Revive: w.all[x1]})
+	expect(t, w, "")
+}

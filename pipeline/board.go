@@ -33,6 +33,8 @@ type Board struct {
 type StageState struct {
 	Holder  string   `json:"holder,omitempty"`  // the execution inside
 	Inbound []string `json:"inbound,omitempty"` // those waiting in front, in order
+	// Latest is the number of the newest execution that ever entered.
+	Latest int `json:"latest,omitempty"`
 	// Disabled is the reason why the transition into the stage is off; empty:
 	// it is on.
 	Disabled string `json:"disabled,omitempty"`

@@ -18,6 +18,7 @@ const (
 	JobLost         EventType = "job.lost"    // the attempt's worker is gone
 	JobRefused      EventType = "job.refused" // the job could not be given out: its order can't be made
 	StopRequested   EventType = "stop"        // a person wants the execution to end
+	RetryRequested  EventType = "retry"       // a person wants a failed stage again, within the execution
 	RerunRequested  EventType = "rerun"       // a person wants it again, as a new execution
 	DeadlinePassed  EventType = "deadline"    // a timer that Advance asked for
 	TransitionFlips EventType = "transition"  // a person disables or enables the way into a stage
@@ -44,6 +45,10 @@ type Event struct {
 	Attempt   int      `json:"attempt,omitempty"`
 	Worker    string   `json:"worker,omitempty"`
 	Outcome   *Outcome `json:"outcome,omitempty"`
+
+	// Revive is the ended execution that a retry is about; the orchestrator
+	// loads it.
+	Revive *Execution `json:"-"`
 
 	By     string `json:"by,omitempty"`     // who asked
 	Reason string `json:"reason,omitempty"` // in words for people

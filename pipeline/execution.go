@@ -9,10 +9,12 @@ import (
 // Execution is one run of one set of source revisions through a pipeline.
 // Times are UTC.
 type Execution struct {
-	V        int              `json:"v"`
-	ID       string           `json:"id"`
-	Number   int              `json:"number"` // per pipeline, from 1, never reused
-	Board    string           `json:"board"`  // the Board's key
+	V      int    `json:"v"`
+	ID     string `json:"id"`
+	Number int    `json:"number"` // per pipeline, from 1, never reused
+	// Attempt is 1, and one more for each retry of a stage.
+	Attempt  int              `json:"attempt"`
+	Board    string           `json:"board"` // the Board's key
 	Pipeline Pipeline         `json:"pipeline"`
 	Project  string           `json:"project"`
 	Repo     forge.Repo       `json:"repo"`

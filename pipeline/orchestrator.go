@@ -73,12 +73,23 @@ func NewOrchestrator(s Store, d Deliveries, defs Definitions, r Relayer, rules R
 // Event takes one step: load, Advance, commit, and carry out what was decided.
 // It is safe to call again for the same event.
 func (o *Orchestrator) Event(ctx context.Context, e Event) error {
-	if e.Type == RerunRequested {
+	switch e.Type {
+	case RetryRequested:
+		x, err := o.store.Execution(ctx, e.Execution)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		e.Revive = &x
+	case RerunRequested:
 		_, err := o.Rerun(ctx, e.Execution, "api", e.ID, 0, forge.User{Login: e.By})
 		if errors.Is(err, ErrNotFound) {
 			return nil // retention was faster
 		}
 		return err
+	default:
 	}
 	return o.step(ctx, e, nil)
 }
