@@ -1,0 +1,281 @@
+package handlers
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// Access says who may do what. A remote address is never proof of anything.
+type Access struct {
+	// AdminTokens have every right; two during a rotation.
+	AdminTokens []string
+	// Workers are the tokens of runners and agents: they may use the worker API
+	// of their kind and nothing else.
+	Workers []WorkerToken
+	// SessionKey signs the cookies of people who signed in. Servers that share
+	// it share sessions. Empty: a random one, and sessions end with the process.
+	SessionKey []byte
+	// OpenReading lets requests that name this host by a loopback name, and did
+	// not pass a proxy, read pages and API without signing in. Only for a server
+	// that listens on loopback.
+	OpenReading bool
+	// OpenMetrics and OpenBadges serve /metrics and badges to everyone.
+	OpenMetrics, OpenBadges bool
+	// Hosts are further names, with port if it isn't the scheme's own, by which
+	// requests may call this server; loopback names and the external URL's host
+	// always may.
+	Hosts []string
+	// Git reports whether a job's own credential may use a repository below
+	// /git/; nil: only admin tokens may.
+	Git func(ctx context.Context, user, password, path string, write bool) bool
+	// FirstUse marks a one-time ticket as used, for at least ttl, and reports
+	// whether it was not before. Servers behind one address share it; nil means
+	// memory.
+	FirstUse func(ctx context.Context, ticket string, ttl time.Duration) (bool, error)
+}
+
+// WorkerToken is the token of one runner or agent.
+type WorkerToken struct {
+	Name  string
+	Token string
+	Kind  pipeline.JobKind // empty: both kinds
+}
+
+// level is what a route asks of a request.
+type level int
+
+const (
+	open    level = iota // nothing
+	reading              // a session, an admin token, or OpenReading
+	writing              // a session with a matching Origin, or an admin token
+	working              // a worker's token, or an admin token
+)
+
+// principal is who sent a request.
+type principal struct {
+	name    string
+	admin   bool
+	worker  bool
+	kind    pipeline.JobKind
+	session string // the session's ID, if it came by cookie
+}
+
+func (p *principal) may(l level) bool {
+	switch l {
+	case open:
+		return true
+	case reading, writing:
+		return p != nil && p.admin
+	case working:
+		return p != nil && (p.admin || p.worker)
+	}
+	return false
+}
+
+type hashedToken struct {
+	sum [sha256.Size]byte
+	principal
+}
+
+// guard decides on every request but webhooks, which carry their own proof.
+type guard struct {
+	Access
+	tokens []hashedToken
+	hosts  []string
+	secure bool // cookies only over HTTPS
+	now    func() time.Time
+	cross  *http.CrossOriginProtection
+
+	mu    sync.Mutex
+	used  map[string]time.Time // tickets that were redeemed, until they end
+	ended map[string]time.Time // sessions that signed out, until they end
+}
+
+const sessionKeyBytes = 32
+
+func newGuard(a Access, externalURL string, now func() time.Time) (*guard, error) {
+	g := &guard{Access: a, now: now, cross: http.NewCrossOriginProtection(), used: map[string]time.Time{}, ended: map[string]time.Time{}}
+	for _, t := range a.AdminTokens {
+		g.tokens = append(g.tokens, hashedToken{sha256.Sum256([]byte(t)), principal{name: "admin", admin: true}})
+	}
+	for _, w := range a.Workers {
+		g.tokens = append(g.tokens, hashedToken{sha256.Sum256([]byte(w.Token)), principal{name: w.Name, worker: true, kind: w.Kind}})
+	}
+	if slices.Contains(a.AdminTokens, "") || slices.ContainsFunc(a.Workers, func(w WorkerToken) bool { return w.Token == "" }) {
+		return nil, errors.New("handlers: an access token is empty")
+	}
+	if len(g.SessionKey) == 0 {
+		g.SessionKey = make([]byte, sessionKeyBytes)
+		_, _ = rand.Read(g.SessionKey) // never fails, see crypto/rand
+	}
+	if len(g.SessionKey) < sessionKeyBytes {
+		return nil, errors.New("handlers: the session key is shorter than 32 bytes")
+	}
+	g.hosts = slices.Clone(a.Hosts)
+	if externalURL != "" {
+		u, err := url.Parse(externalURL)
+		if err != nil || u.Host == "" {
+			return nil, errors.New("handlers: the external URL has no host")
+		}
+		g.hosts = append(g.hosts, u.Host)
+		g.secure = u.Scheme == "https"
+	}
+	return g, nil
+}
+
+const principalKey = "slipway.principal"
+
+// who is the request's sender; nil if it has no credentials.
+func who(c *gin.Context) *principal {
+	p, _ := c.Get(principalKey)
+	known, _ := p.(*principal)
+	return known
+}
+
+// hostCheck refuses names that aren't ours: a page of a stranger whose name
+// suddenly resolves to this host must not read it.
+func (s *Server) hostCheck(c *gin.Context) {
+	if s.guard.knownHost(c.Request.Host) {
+		c.Next()
+		return
+	}
+	s.fail(c, refuse(http.StatusMisdirectedRequest, "host", "this server does not answer to the name %q; set its external URL", c.Request.Host))
+}
+
+func (g *guard) knownHost(host string) bool {
+	return loopbackName(host) || slices.ContainsFunc(g.hosts, func(h string) bool { return strings.EqualFold(h, host) })
+}
+
+func loopbackName(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(name)
+	return ip != nil && ip.IsLoopback()
+}
+
+// need is the middleware that lets only those pass who have level l.
+func (s *Server) need(l level) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		p, err := s.guard.identify(c.Request)
+		if err == nil {
+			err = s.guard.authorize(c.Request, p, l)
+		}
+		if err != nil {
+			s.deny(c, err)
+			return
+		}
+		c.Set(principalKey, p)
+		c.Next()
+	}
+}
+
+// identify finds who sent the request. Credentials that are wrong are an
+// error even where none are needed.
+func (g *guard) identify(r *http.Request) (*principal, error) {
+	if token, ok := bearer(r); ok {
+		if p := g.token(token); p != nil {
+			return p, nil
+		}
+		return nil, errUnauthorized
+	}
+	if c, err := r.Cookie(sessionCookie); err == nil {
+		if id, ok := g.session(c.Value); ok {
+			return &principal{name: "admin", admin: true, session: id}, nil
+		}
+	}
+	return nil, nil
+}
+
+func (g *guard) authorize(r *http.Request, p *principal, l level) error {
+	safe := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if !safe {
+		if err := g.cross.Check(r); err != nil {
+			return refuse(http.StatusForbidden, "origin", "the request comes from another site")
+		}
+		if p != nil && p.session != "" && r.Header.Get("Origin") == "" {
+			return refuse(http.StatusForbidden, "origin", "a signed-in browser must name the Origin of what it sends")
+		}
+	}
+	switch {
+	case p.may(l):
+		return nil
+	case l == reading && p == nil && g.OpenReading && loopbackName(r.Host) && !forwarded(r):
+		return nil
+	case p == nil:
+		return errUnauthorized
+	}
+	return errForbidden
+}
+
+// forwarded reports whether a proxy says that it passed the request on.
+func forwarded(r *http.Request) bool {
+	return r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("X-Forwarded-Host") != "" || r.Header.Get("Via") != ""
+}
+
+func bearer(r *http.Request) (string, bool) {
+	h := r.Header.Get("Authorization")
+	if h == "" {
+		return "", false
+	}
+	scheme, token, _ := strings.Cut(h, " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token), true
+	}
+	_, password, ok := r.BasicAuth()
+	return password, ok
+}
+
+// token finds whose token this is. The time it takes tells nothing: sums are
+// compared, all of them, each in constant time.
+func (g *guard) token(token string) *principal {
+	sum := sha256.Sum256([]byte(token))
+	var found *principal
+	for i := range g.tokens {
+		if subtle.ConstantTimeCompare(sum[:], g.tokens[i].sum[:]) == 1 {
+			found = &g.tokens[i].principal
+		}
+	}
+	return found
+}
+
+// gitAccess lets a request pass to the git host: with an admin token, or with
+// what a job was given for its repository.
+func (s *Server) gitAccess(c *gin.Context) {
+	user, password, ok := c.Request.BasicAuth()
+	if !ok {
+		password, ok = bearer(c.Request)
+	}
+	path := c.Param("path")
+	write := strings.HasSuffix(path, "/git-receive-pack") || c.Query("service") == "git-receive-pack"
+	p := s.guard.token(password)
+	allowed := ok && (p.may(writing) || s.guard.Git != nil && s.guard.Git(c.Request.Context(), user, password, path, write))
+	if err := s.guard.cross.Check(c.Request); err != nil {
+		allowed = false
+	}
+	if !allowed {
+		c.Header("WWW-Authenticate", `Basic realm="slipway"`)
+		c.AbortWithStatus(http.StatusUnauthorized)
+		return
+	}
+	s.Git.ServeHTTP(c.Writer, c.Request)
+}

@@ -1,0 +1,269 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// executionItem is an execution in a list.
+type executionItem struct {
+	pipeline.Summary
+	URL string `json:"url"`
+}
+
+// executionDetail is an execution with all that happened in it.
+type executionDetail struct {
+	executionItem
+	Project     string             `json:"project"`
+	Revision    int64              `json:"revision"`
+	Source      pipeline.Trigger   `json:"source"` // on what it was started
+	Stages      []stageView        `json:"stages"`
+	Problem     string             `json:"problem,omitempty"`
+	Gate        string             `json:"gate,omitempty"`
+	Annotations []forge.Annotation `json:"annotations,omitempty"`
+}
+
+type stageView struct {
+	Name      string          `json:"name"`
+	Status    pipeline.Status `json:"status,omitempty"` // absent: not entered
+	StartedAt time.Time       `json:"started_at,omitzero"`
+	EndedAt   time.Time       `json:"ended_at,omitzero"`
+	Actions   []actionView    `json:"actions"`
+}
+
+type actionView struct {
+	Name       string                `json:"name"`
+	Category   pipeline.Category     `json:"category,omitempty"`
+	Provider   string                `json:"provider,omitempty"`
+	Status     pipeline.Status       `json:"status,omitempty"`
+	Attempt    int                   `json:"attempt,omitempty"`
+	Build      string                `json:"build,omitempty"`
+	Deployment string                `json:"deployment,omitempty"`
+	Earlier    []string              `json:"earlier,omitempty"` // builds or deployments of the attempts before
+	Outcome    pipeline.BuildStatus  `json:"outcome,omitempty"`
+	Worker     string                `json:"worker,omitempty"`
+	QueuedAt   time.Time             `json:"queued_at,omitzero"`
+	StartedAt  time.Time             `json:"started_at,omitzero"`
+	EndedAt    time.Time             `json:"ended_at,omitzero"`
+	Error      *pipeline.ActionError `json:"error,omitempty"`
+	Artifacts  []pipeline.Artifact   `json:"artifacts,omitempty"`
+	Exported   map[string]string     `json:"exported,omitempty"`
+}
+
+func (s *Server) item(x pipeline.Summary) executionItem {
+	return executionItem{Summary: x, URL: s.ExternalURL + "/executions/" + url.PathEscape(x.ID)}
+}
+
+func (s *Server) detail(x pipeline.Execution) executionDetail {
+	d := executionDetail{
+		executionItem: s.item(x.Summary()), Project: x.Project, Revision: x.Revision, Source: x.Trigger,
+		Stages: []stageView{}, Gate: x.Gate, Annotations: x.Annotations,
+	}
+	if x.Problem != nil {
+		d.Problem = x.Problem.Error()
+	}
+	for i, st := range x.Stages {
+		v := stageView{Name: st.Name, Status: st.Status, StartedAt: st.StartedAt, EndedAt: st.EndedAt, Actions: []actionView{}}
+		for _, a := range st.Actions {
+			v.Actions = append(v.Actions, viewAction(definedAction(x.Pipeline, i, a.Name), a))
+		}
+		d.Stages = append(d.Stages, v)
+	}
+	return d
+}
+
+// definedAction is the definition of an action; the zero Action if the
+// pipeline has none of that name.
+func definedAction(p pipeline.Pipeline, stage int, name string) pipeline.Action {
+	if stage < len(p.Stages) {
+		for _, a := range p.Stages[stage].Actions {
+			if a.Name == name {
+				return a
+			}
+		}
+	}
+	return pipeline.Action{}
+}
+
+func viewAction(def pipeline.Action, a pipeline.ActionExecution) actionView {
+	v := actionView{
+		Name: a.Name, Category: def.Category, Provider: def.Provider, Status: a.Status, Attempt: a.Attempt, Earlier: a.Earlier,
+		Outcome: a.Outcome, Worker: a.Worker, QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, EndedAt: a.EndedAt,
+		Error: a.Error, Artifacts: a.Artifacts, Exported: a.Exported,
+	}
+	if a.Kind == pipeline.DeployJob {
+		v.Deployment = a.Job
+	} else {
+		v.Build = a.Job
+	}
+	return v
+}
+
+func (s *Server) listExecutions(c *gin.Context) {
+	limit, err := pageLimit(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	q := pipeline.Query{
+		Forge: c.Query("forge"), Repo: c.Query("repo"), SHA: c.Query("sha"),
+		Status: pipeline.Status(c.Query("status")), Limit: limit, After: c.Query("after"),
+	}
+	load := func(ctx context.Context) (any, bool, error) {
+		page, err := s.Executions.Executions(ctx, q)
+		out := pipeline.Page[executionItem]{Items: make([]executionItem, 0, len(page.Items)), Next: page.Next}
+		for _, x := range page.Items {
+			out.Items = append(out.Items, s.item(x))
+		}
+		return out, false, err
+	}
+	s.answer(c, load)
+}
+
+func (s *Server) getExecution(c *gin.Context) {
+	s.answer(c, func(ctx context.Context) (any, bool, error) {
+		x, err := s.Executions.Execution(ctx, c.Param("id"))
+		if err != nil {
+			return nil, false, err
+		}
+		return s.detail(x), x.Status.Ended(), nil
+	})
+}
+
+type stopRequest struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+type retryRequest struct {
+	// Stage is the one to retry; empty: the one that failed.
+	Stage string `json:"stage,omitempty"`
+}
+
+// submitted is the answer to what a pipeline was asked to do.
+type submitted struct {
+	Event string `json:"event"` // the ID of the request
+}
+
+func (s *Server) stopExecution(c *gin.Context) {
+	var in stopRequest
+	if err := readJSON(c, &in); err != nil {
+		s.fail(c, err)
+		return
+	}
+	id, err := s.stop(c, in)
+	s.submitted(c, id, err)
+}
+
+func (s *Server) retryExecution(c *gin.Context) {
+	var in retryRequest
+	if err := readJSON(c, &in); err != nil {
+		s.fail(c, err)
+		return
+	}
+	id, err := s.retry(c, in)
+	s.submitted(c, id, err)
+}
+
+func (s *Server) submitted(c *gin.Context, id string, err error) {
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusAccepted, submitted{Event: id})
+}
+
+func (s *Server) stop(c *gin.Context, in stopRequest) (string, error) {
+	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		return "", err
+	}
+	if x.Status.Ended() {
+		return "", refuse(http.StatusConflict, "ended", "the execution has ended: %s", x.Status)
+	}
+	return s.submit(c, pipeline.Event{Type: pipeline.StopRequested, Board: x.Board, Execution: x.ID, Reason: cut(in.Reason, 500)})
+}
+
+func (s *Server) retry(c *gin.Context, in retryRequest) (string, error) {
+	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		return "", err
+	}
+	if !x.Status.Ended() {
+		return "", refuse(http.StatusConflict, "running", "the execution is still running: %s", x.Status)
+	}
+	if in.Stage == "" {
+		i := slices.IndexFunc(x.Stages, func(st pipeline.StageExecution) bool {
+			return st.Status == pipeline.Failed || st.Status == pipeline.Stopped
+		})
+		if i < 0 {
+			return "", refuse(http.StatusConflict, "nothing-failed", "no stage of the execution failed")
+		}
+		in.Stage = x.Stages[i].Name
+	}
+	if x.Stage(in.Stage) == nil {
+		return "", refuse(http.StatusUnprocessableEntity, "invalid", "the execution has no stage %q", in.Stage)
+	}
+	return s.submit(c, pipeline.Event{Type: pipeline.RetryRequested, Board: x.Board, Execution: x.ID, Stage: in.Stage})
+}
+
+// submit sends an event in the name of the request's sender. A request that
+// is sent again with the same Idempotency-Key is the same event.
+func (s *Server) submit(c *gin.Context, e pipeline.Event) (string, error) {
+	e.V, e.At, e.ID = 1, s.Now().UTC(), uuid.NewString()
+	if key := c.GetHeader("Idempotency-Key"); key != "" {
+		e.ID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(string(e.Type)+"\x00"+e.Execution+"\x00"+e.Stage+"\x00"+key)).String()
+	}
+	if p := who(c); p != nil {
+		e.By = p.name
+	}
+	return e.ID, s.Events.Submit(c.Request.Context(), e)
+}
+
+// requestLimitBytes bounds JSON that people and scripts send.
+const requestLimitBytes = 64 << 10
+
+// readJSON reads a JSON body that may be left out.
+func readJSON(c *gin.Context, into any) error {
+	if c.Request.ContentLength == 0 {
+		return nil
+	}
+	return readJSONUpTo(c, into, requestLimitBytes)
+}
+
+func readJSONUpTo(c *gin.Context, into any, limitBytes int64) error {
+	d := json.NewDecoder(http.MaxBytesReader(c.Writer, c.Request.Body, limitBytes))
+	err := d.Decode(into)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &tooLarge):
+		return err
+	}
+	return refuse(http.StatusBadRequest, "unreadable", "the body isn't the JSON that is wanted: %v", err)
+}
+
+// pageLimit is the limit parameter: 1 to 200, 0 if absent.
+func pageLimit(c *gin.Context) (int, error) {
+	text := c.Query("limit")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 200 {
+		return 0, refuse(http.StatusBadRequest, "limit", "limit: want 1 to 200, have %q", cut(text, 40))
+	}
+	return n, nil
+}

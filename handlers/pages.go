@@ -1,0 +1,270 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/slipway-ci/slipway/handlers/ui"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+const (
+	// pageLines is the window of a log that comes with a page.
+	pageLines = 500
+	// linesBefore are shown above the line that a reader asked for.
+	linesBefore = 100
+	// buildsShown bounds the builds that one page loads.
+	buildsShown = 60
+)
+
+func (s *Server) frame(c *gin.Context, title string) ui.Frame {
+	p := who(c)
+	if p == nil { // pages that need nobody, such as the one that signs in
+		p, _ = s.guard.identify(c.Request)
+	}
+	return ui.Frame{Title: title, Now: s.Now().UTC(), SignedIn: p != nil && p.session != "", Path: c.Request.URL.RequestURI()}
+}
+
+// page answers with what render makes.
+func (s *Server) page(c *gin.Context, status int, render func() ([]byte, error)) {
+	body, err := render()
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(status, "text/html; charset=utf-8", body)
+	c.Abort()
+}
+
+// failPage shows a problem to a person.
+func (s *Server) failPage(c *gin.Context, err error) {
+	p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError {
+		s.Log.ErrorContext(c.Request.Context(), "page failed", "route", c.FullPath(), "error", err)
+	}
+	s.page(c, p.Status, func() ([]byte, error) {
+		return s.pages.Failure(ui.Failure{Frame: s.frame(c, p.Title), Status: p.Status, Detail: p.Detail})
+	})
+}
+
+// deny answers who may not: a program gets a problem, a person a page.
+func (s *Server) deny(c *gin.Context, err error) {
+	page := !strings.HasPrefix(c.Request.URL.Path, apiRoot) && strings.Contains(c.GetHeader("Accept"), "text/html")
+	switch {
+	case !page:
+		s.fail(c, err)
+	case errors.Is(err, errUnauthorized) && c.Request.Method == http.MethodGet:
+		// A strict cookie does not come along with a link from another site; it
+		// does once the browser opens the page from here.
+		again := c.GetHeader("Sec-Fetch-Site") == "cross-site"
+		s.page(c, http.StatusUnauthorized, func() ([]byte, error) {
+			return s.pages.SignIn(ui.SignIn{Frame: s.frame(c, "Sign in"), Next: localPath(c.Request.URL.RequestURI()), Again: again})
+		})
+	default:
+		s.failPage(c, err)
+	}
+}
+
+func (s *Server) executionsPage(c *gin.Context) {
+	q := pipeline.Query{
+		Forge: c.Query("forge"), Repo: strings.TrimSpace(c.Query("repo")), SHA: strings.TrimSpace(c.Query("sha")),
+		Status: pipeline.Status(c.Query("status")), Limit: 50, After: c.Query("after"),
+	}
+	v := ui.Executions{Frame: s.frame(c, "Executions"), Query: q}
+	s.showExecutions(c, v)
+}
+
+func (s *Server) repoPage(c *gin.Context) {
+	repo := c.Param("owner") + "/" + c.Param("name")
+	v := ui.Executions{
+		Frame: s.frame(c, repo), Repo: repo,
+		Badge: "/badges/" + url.PathEscape(c.Param("forge")) + "/" + url.PathEscape(c.Param("owner")) + "/" + url.PathEscape(c.Param("name")) + ".svg",
+		Query: pipeline.Query{Forge: c.Param("forge"), Repo: repo, Limit: 50, After: c.Query("after")},
+	}
+	s.showExecutions(c, v)
+}
+
+func (s *Server) showExecutions(c *gin.Context, v ui.Executions) {
+	page, err := s.Executions.Executions(c.Request.Context(), v.Query)
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	v.Items = page.Items
+	v.Newer, v.Older = neighbours(c, page.Next)
+	if v.Query.After == "" {
+		live := url.Values{"follow": {"1"}, "limit": {"50"}}
+		for name, value := range map[string]string{"forge": v.Query.Forge, "repo": v.Query.Repo, "sha": v.Query.SHA, "status": string(v.Query.Status)} {
+			if value != "" {
+				live.Set(name, value)
+			}
+		}
+		v.Live = apiRoot + "/executions?" + live.Encode()
+	}
+	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Executions(v) })
+}
+
+// neighbours are the addresses of the first and the next page of a list.
+func neighbours(c *gin.Context, next string) (newer, older string) {
+	q := c.Request.URL.Query()
+	if q.Get("after") != "" {
+		q.Del("after")
+		newer = c.Request.URL.Path + "?" + q.Encode()
+	}
+	if next != "" {
+		q.Set("after", next)
+		older = c.Request.URL.Path + "?" + q.Encode()
+	}
+	return newer, older
+}
+
+func (s *Server) executionPage(c *gin.Context) {
+	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	v := ui.Execution{Frame: s.frame(c, x.Repo.FullName()+" #"+x.Trigger.Name()), Execution: x, Builds: map[string]pipeline.Build{}}
+	for _, st := range x.Stages {
+		for _, a := range st.Actions {
+			s.addAction(c.Request.Context(), &v, st, a)
+		}
+	}
+	v.CanStop = !x.Status.Ended()
+	v.CanRetry = x.Status == pipeline.Failed || x.Status == pipeline.Stopped
+	if v.CanStop {
+		v.Live = apiRoot + "/executions/" + url.PathEscape(x.ID) + "?follow=1"
+	}
+	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Execution(v) })
+}
+
+// addAction loads the build of an action, and puts what failed first. The
+// page is worth showing without a build that can't be read.
+func (s *Server) addAction(ctx context.Context, v *ui.Execution, st pipeline.StageExecution, a pipeline.ActionExecution) {
+	var found *pipeline.Build
+	if a.Job != "" && len(v.Builds) < buildsShown {
+		b, err := s.Builds.Build(ctx, a.Job)
+		switch {
+		case err == nil:
+			v.Builds[a.Job] = b
+			found = &b
+		case !errors.Is(err, pipeline.ErrNotFound):
+			s.Log.WarnContext(ctx, "build left out of a page", "execution", v.ID, "job", a.Job, "error", err)
+		}
+	}
+	if a.Status == pipeline.Failed {
+		p := ui.Problem{Stage: st.Name, Action: a.Name, Build: found}
+		if a.Error != nil {
+			p.Code, p.Message = a.Error.Code, a.Error.Message
+		}
+		v.Problems = append(v.Problems, p)
+	}
+}
+
+func (s *Server) buildPage(c *gin.Context) {
+	ctx := c.Request.Context()
+	b, err := s.Builds.Build(ctx, c.Param("id"))
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	from, err := s.firstLine(c, b)
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	w, err := s.window(ctx, b.ID, from, pageLines)
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	title := b.Project
+	if b.Deployment != "" {
+		title = b.Deployment
+	}
+	v := ui.Build{Frame: s.frame(c, title), Build: b, Log: w, Page: pagesOf(w)}
+	if !b.Status.Ended() {
+		v.Live = apiRoot + "/builds/" + url.PathEscape(b.ID) + "?follow=1"
+	}
+	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Build(v) })
+}
+
+// firstLine is where the window of a build's page begins: a little above the
+// line that is asked for, or above the first error; at the end of a log that
+// still grows.
+func (s *Server) firstLine(c *gin.Context, b pipeline.Build) (int64, error) {
+	line, err := number(c, "line", 0, 1, math.MaxInt64)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case line > 0:
+	case b.Failure != nil && b.Failure.LogLine > 0:
+		line = b.Failure.LogLine
+	case b.Status.Ended():
+		return 1, nil
+	}
+	_, lines, _, err := s.statLog(c.Request.Context(), b.ID)
+	if err != nil {
+		return 0, err
+	}
+	if line == 0 || line > lines {
+		return max(1, lines-pageLines+1), nil
+	}
+	return max(1, line-linesBefore), nil
+}
+
+func pagesOf(w ui.Window) ui.Paging {
+	p := ui.Paging{First: 1, Last: max(1, w.Total)}
+	if w.From > 1 {
+		p.Previous = max(1, w.From-pageLines+linesBefore)
+	}
+	if end := w.From + int64(len(w.Lines)); end <= w.Total {
+		p.Next = end + linesBefore
+	}
+	return p
+}
+
+func (s *Server) deliveriesPage(c *gin.Context) {
+	v := ui.Deliveries{Frame: s.frame(c, "Deliveries"), Forge: c.Query("forge"), Forges: s.forges()}
+	page, err := s.Deliveries.Deliveries(c.Request.Context(), v.Forge, 50, c.Query("after"))
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	v.Items = page.Items
+	v.Newer, v.Older = neighbours(c, page.Next)
+	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Deliveries(v) })
+}
+
+// The forms of pages do what the API does and lead back to the page.
+
+func (s *Server) stopForm(c *gin.Context) {
+	_, err := s.stop(c, stopRequest{Reason: "stopped on the dashboard"})
+	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
+}
+
+func (s *Server) retryForm(c *gin.Context) {
+	_, err := s.retry(c, retryRequest{})
+	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
+}
+
+func (s *Server) replayForm(c *gin.Context) {
+	_, err := s.replay(c, c.Query("forge"))
+	s.backTo(c, "/deliveries", err)
+}
+
+func (s *Server) backTo(c *gin.Context, path string, err error) {
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	c.Redirect(http.StatusSeeOther, path)
+}

@@ -1,0 +1,210 @@
+package handlers
+
+import (
+	"net/http"
+	"runtime/debug"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/slipway-ci/slipway/handlers/ui"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// route is one entry of the table from which both the router and the OpenAPI
+// document are made.
+type route struct {
+	method, path string // the path as OpenAPI writes it: /executions/{id}
+	need         level
+	handle       gin.HandlerFunc
+	summary      string
+	query        []param
+	in           body // what it reads; the zero value: nothing
+	status       int  // of success
+	out          body
+}
+
+// body describes what is sent: a value of the Go type that becomes JSON, or
+// bytes of a media type.
+type body struct {
+	value any
+	media string
+}
+
+func asJSON(v any) body         { return body{value: v, media: "application/json"} }
+func asBytes(media string) body { return body{media: media} }
+
+type param struct{ name, kind, about string }
+
+const apiRoot = "/api/v1"
+
+var paging = []param{
+	{"limit", "integer", "items in the answer, 1 to 200"},
+	{"after", "string", "the next of the page before"},
+}
+
+var followable = param{"follow", "boolean", "1 streams changes as server-sent events"}
+
+var fence = []param{
+	{"class", "string", "the class of the job's queue"},
+	{"fence", "integer", "the job's fencing token"},
+}
+
+// api is the table of /api/v1.
+func (s *Server) api() []route {
+	get, post, put := http.MethodGet, http.MethodPost, http.MethodPut
+	routes := []route{
+		{get, "/executions", reading, s.listExecutions, "List executions, newest first",
+			append([]param{{"forge", "string", "name of the forge entry"}, {"repo", "string", "owner/name"}, {"sha", "string", "commit"}, {"status", "string", "such as Succeeded"}, followable}, paging...),
+			body{}, 200, asJSON(pipeline.Page[executionItem]{})},
+		{get, "/executions/{id}", reading, s.getExecution, "One execution with its stages and actions", []param{followable}, body{}, 200, asJSON(executionDetail{})},
+		{post, "/executions/{id}/stop", writing, s.stopExecution, "Stop an execution", nil, asJSON(stopRequest{}), 202, asJSON(submitted{})},
+		{post, "/executions/{id}/retry", writing, s.retryExecution, "Retry the failed stage of an execution", nil, asJSON(retryRequest{}), 202, asJSON(submitted{})},
+		{get, "/builds/{id}", reading, s.getBuild, "One build with its phases", []param{followable}, body{}, 200, asJSON(buildDetail{})},
+		{get, "/builds/{id}/log", reading, s.getLog, "A build's log as plain text; takes Range",
+			[]param{{"line", "integer", "begin at this line, from 1"}, {"lines", "integer", "at most so many lines, with line"}, followable}, body{}, 200, asBytes("text/plain")},
+		{get, "/builds/{id}/lines", reading, s.getLines, "Lines of a build's log, coloured and ready to show",
+			[]param{{"from", "integer", "the first line, from 1"}, {"count", "integer", "1 to 2000"}, followable}, body{}, 200, asJSON(ui.Window{})},
+		{get, "/builds/{id}/artifacts/{name}", reading, s.getBuildArtifact, "Download an artifact of a build", nil, body{}, 200, asBytes("application/octet-stream")},
+		{get, "/deployments/{id}", reading, s.getBuild, "One deployment with its lifecycle events", []param{followable}, body{}, 200, asJSON(buildDetail{})},
+		{get, "/deliveries", reading, s.listDeliveries, "List webhook deliveries, newest first",
+			append([]param{{"forge", "string", "name of the forge entry"}}, paging...), body{}, 200, asJSON(pipeline.Page[deliveryItem]{})},
+		{get, "/deliveries/{id}", reading, s.getDelivery, "One delivery with its headers and body", []param{{"forge", "string", "name of the forge entry; any if empty"}}, body{}, 200, asJSON(pipeline.Delivery{})},
+		{post, "/deliveries/{id}/replay", writing, s.replayDelivery, "Run a recorded delivery again", []param{{"forge", "string", "name of the forge entry; any if empty"}}, body{}, 202, asJSON(replayed{})},
+		{get, "/dead-letters", reading, s.listDeadLetters, "List what failed too often", paging, body{}, 200, asJSON(pipeline.Page[DeadLetter]{})},
+		{post, "/dead-letters/{id}/replay", writing, s.replayDeadLetter, "Give a dead letter another chance", nil, body{}, 204, body{}},
+		{get, "/workers", reading, s.listWorkers, "List runners and agents", nil, body{}, 200, asJSON(pipeline.Page[Worker]{})},
+		{post, "/sign-in", writing, s.newTicket, "Make a one-time sign-in address", nil, body{}, 201, asJSON(signInTicket{})},
+		{get, "/openapi.json", open, s.getOpenAPI, "This document", nil, body{}, 200, asBytes("application/json")},
+	}
+	for _, kind := range []struct {
+		root string
+		job  pipeline.JobKind
+	}{{"/runner", pipeline.BuildJob}, {"/agent", pipeline.DeployJob}} {
+		w := workerAPI{s, kind.job}
+		job := kind.root + "/jobs/{id}"
+		routes = append(routes,
+			route{post, kind.root + "/claim", working, w.claim, "Wait for a job; 204 if none came", []param{{"wait", "integer", "seconds, at most 60"}}, asJSON(pipeline.Worker{}), 200, asJSON(pipeline.Assignment{})},
+			route{post, job + "/renew", working, w.renew, "Extend the lease of a job", fence, body{}, 200, asJSON(pipeline.Renewal{})},
+			route{post, job + "/log", working, w.appendLog, "Append to the job's log at an offset", append([]param{{"offset", "integer", "where in the log the bytes begin"}}, fence...), asBytes("application/octet-stream"), 200, asJSON(logLength{})},
+			route{put, job + "/build", working, w.report, "Report the phases so far", fence, asJSON(pipeline.Build{}), 204, body{}},
+			route{put, job + "/artifacts", working, w.putArtifact, "Store an artifact", append([]param{{"name", "string", "of the artifact"}, {"format", "string", "zip, tar.gz or tar.zst"}, {"files", "integer", "in the artifact"}}, fence...), asBytes("application/octet-stream"), 201, asJSON(pipeline.Artifact{})},
+			route{get, job + "/artifacts/{digest}", working, w.getArtifact, "Fetch an artifact that the job's assignment names", fence, body{}, 200, asBytes("application/octet-stream")},
+			route{post, job + "/complete", working, w.complete, "End a job", fence, asJSON(completion{}), 204, body{}},
+		)
+	}
+	return routes
+}
+
+func (s *Server) router() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.HandleMethodNotAllowed = true
+	e.RedirectTrailingSlash = false
+	e.UseEscapedPath = true // a slash within an ID or a name stays within it
+	e.UnescapePathValues = true
+
+	hooks := newReceiver(s)
+	e.POST("/webhooks/:forge", s.recover, hooks.receive)
+
+	e.GET("/healthz", s.healthz)
+	e.GET("/readyz", s.readyz)
+
+	web := e.Group("/", s.recover, secureHeaders, s.hostCheck)
+	metricsNeed, badgeNeed := reading, reading
+	if s.Access.OpenMetrics {
+		metricsNeed = open
+	}
+	if s.Access.OpenBadges {
+		badgeNeed = open
+	}
+	web.GET("/metrics", s.need(metricsNeed), s.serveMetrics)
+	web.GET("/badges/:forge/:owner/:name", s.need(badgeNeed), s.badge)
+	if s.Git != nil {
+		e.Match([]string{http.MethodGet, http.MethodPost}, "/git/*path", s.recover, s.hostCheck, s.gitAccess)
+	}
+	for _, r := range s.api() {
+		web.Handle(r.method, apiRoot+ginPath(r.path), s.need(r.need), r.handle)
+	}
+	s.pageRoutes(web)
+	e.NoRoute(secureHeaders, func(c *gin.Context) {
+		s.fail(c, refuse(http.StatusNotFound, "not-found", "there is nothing at this path"))
+	})
+	e.NoMethod(secureHeaders, func(c *gin.Context) {
+		s.fail(c, refuse(http.StatusMethodNotAllowed, "method", "this path does not take %s", c.Request.Method))
+	})
+	return e
+}
+
+func (s *Server) pageRoutes(web *gin.RouterGroup) {
+	web.GET("/assets/*file", gin.WrapH(http.StripPrefix("/assets/", s.pages.Assets())))
+	web.GET("/sign-in", s.signIn)
+	web.POST("/sign-in", s.sameOrigin, s.signInForm)
+	web.POST("/sign-out", s.need(open), s.signOut)
+	read, write := s.need(reading), s.need(writing)
+	web.GET("/", read, s.executionsPage)
+	web.GET("/repos/:forge/:owner/:name", read, s.repoPage)
+	web.GET("/executions/:id", read, s.executionPage)
+	web.POST("/executions/:id/stop", write, s.stopForm)
+	web.POST("/executions/:id/retry", write, s.retryForm)
+	web.GET("/builds/:id", read, s.buildPage)
+	web.GET("/deployments/:id", read, s.buildPage)
+	web.GET("/deliveries", read, s.deliveriesPage)
+	web.POST("/deliveries/:id/replay", write, s.replayForm)
+}
+
+// ginPath is an OpenAPI path as gin writes it.
+func ginPath(path string) string {
+	out := make([]byte, 0, len(path))
+	for i := range len(path) {
+		switch path[i] {
+		case '{':
+			out = append(out, ':')
+		case '}':
+		default:
+			out = append(out, path[i])
+		}
+	}
+	return string(out)
+}
+
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// secureHeaders go on everything but webhooks and git. The referrer is kept
+// within this server: with none at all, browsers send forms without an Origin.
+func secureHeaders(c *gin.Context) {
+	h := c.Writer.Header()
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	c.Next()
+}
+
+func (s *Server) sameOrigin(c *gin.Context) {
+	if err := s.guard.cross.Check(c.Request); err != nil {
+		s.deny(c, refuse(http.StatusForbidden, "origin", "the request comes from another site"))
+	}
+}
+
+// recover turns a panic into an answer: one bad request never ends the server.
+func (s *Server) recover(c *gin.Context) {
+	defer s.recovered(c)
+	c.Next()
+}
+
+func (s *Server) recovered(c *gin.Context) {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	if reason == http.ErrAbortHandler {
+		panic(reason)
+	}
+	s.Log.ErrorContext(c.Request.Context(), "handler panicked", "route", c.FullPath(), "error", reason, "stack", string(debug.Stack()))
+	if c.Writer.Written() {
+		panic(http.ErrAbortHandler) // half an answer must not look whole
+	}
+	s.fail(c, refuse(http.StatusInternalServerError, "fault", "a fault of the server; its log says more"))
+}

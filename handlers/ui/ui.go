@@ -1,0 +1,231 @@
+// Package ui shows: the pages of Slipway as html/template templates, with
+// their style sheet and scripts. Pages are complete without JavaScript and
+// live with it; they load nothing from anywhere else.
+package ui
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed assets/*
+var assetFiles embed.FS
+
+// Frame is what all pages have.
+type Frame struct {
+	Title    string
+	Now      time.Time
+	SignedIn bool
+	// Path is the page's own, with its query.
+	Path string
+	// Live is an address of the API whose events say that the page is out of
+	// date; empty: it won't be.
+	Live string
+}
+
+// SignIn is the page that asks for a token.
+type SignIn struct {
+	Frame
+	Next    string // where to go afterwards
+	Problem string
+	// Again lets the browser open Next once more by itself: after a link from
+	// another site it leaves out the cookie of somebody who is signed in.
+	Again bool
+}
+
+// Executions is a list of executions: all, or one repository's.
+type Executions struct {
+	Frame
+	Query pipeline.Query
+	Items []pipeline.Summary
+	// Newer and Older are addresses of neighbouring pages; empty: none.
+	Newer, Older string
+	Repo         string // owner/name of a repository's page
+	Badge        string // the address of its badge
+}
+
+// Execution is one execution with the builds and deployments of its actions.
+type Execution struct {
+	Frame
+	pipeline.Execution
+	Builds map[string]pipeline.Build // by ID, as far as they are known
+	// Problems is what went wrong, the first first.
+	Problems []Problem
+	CanStop  bool
+	CanRetry bool
+}
+
+// Problem is one action that did not succeed.
+type Problem struct {
+	Stage, Action string
+	Code, Message string
+	Build         *pipeline.Build
+}
+
+// Build is one build or deployment with a window of its log.
+type Build struct {
+	Frame
+	pipeline.Build
+	Log Window
+	// Groups are the lines of Log by phase.
+	Groups []Group
+	Page   Paging
+}
+
+// Group is the lines of one phase within a window.
+type Group struct {
+	Phase pipeline.Phase // Type is empty for lines before the first phase
+	Lines []Line
+}
+
+// Paging are line numbers from which to read on; 0: there is nothing.
+type Paging struct{ First, Previous, Next, Last int64 }
+
+// Deliveries is the ledger.
+type Deliveries struct {
+	Frame
+	Forge        string
+	Forges       []string
+	Items        []pipeline.Delivery
+	Newer, Older string
+}
+
+// Failure is a page that could not be shown.
+type Failure struct {
+	Frame
+	Status int
+	Detail string
+}
+
+// Pages renders. It is safe for concurrent use.
+type Pages struct {
+	templates map[string]*template.Template
+	assets    map[string]asset
+	// version changes with any asset, so that browsers may keep them for ever.
+	version string
+}
+
+type asset struct {
+	body  []byte
+	media string
+}
+
+// New reads the embedded templates and assets.
+func New() *Pages {
+	p := &Pages{templates: map[string]*template.Template{}, assets: map[string]asset{}}
+	sum := sha256.New()
+	each(assetFiles, "assets", func(name string, body []byte) {
+		p.assets[name] = asset{body, mediaTypes[path.Ext(name)]}
+		sum.Write(body)
+	})
+	p.version = hex.EncodeToString(sum.Sum(nil))[:10]
+	base := template.Must(template.New("").Funcs(functions(p.version)).ParseFS(templateFiles, "templates/_*.html"))
+	each(templateFiles, "templates", func(name string, body []byte) {
+		if !strings.HasPrefix(name, "_") {
+			t := template.Must(base.Clone())
+			p.templates[strings.TrimSuffix(name, ".html")] = template.Must(t.New("page").Parse(string(body)))
+		}
+	})
+	return p
+}
+
+// each calls do with every file of an embedded folder.
+func each(files embed.FS, folder string, do func(name string, body []byte)) {
+	entries, err := fs.ReadDir(files, folder)
+	if err != nil {
+		panic(err) // the folder is compiled in
+	}
+	for _, e := range entries {
+		body, err := files.ReadFile(folder + "/" + e.Name())
+		if err != nil {
+			panic(err)
+		}
+		do(e.Name(), body)
+	}
+}
+
+var mediaTypes = map[string]string{
+	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+}
+
+// Assets serves the style sheet, the scripts and the icon.
+func (p *Pages) Assets() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a, ok := p.assets[strings.TrimPrefix(r.URL.Path, "/")]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", a.media)
+		if r.URL.Query().Get("v") == p.version {
+			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.body))
+	})
+}
+
+// SignIn renders the page that asks for a token.
+func (p *Pages) SignIn(v SignIn) ([]byte, error) { return p.render("signin", v) }
+
+// Executions renders a list of executions.
+func (p *Pages) Executions(v Executions) ([]byte, error) { return p.render("executions", v) }
+
+// Execution renders one execution.
+func (p *Pages) Execution(v Execution) ([]byte, error) { return p.render("execution", v) }
+
+// Build renders one build or deployment.
+func (p *Pages) Build(v Build) ([]byte, error) {
+	v.Groups = groups(v.Build.Phases, v.Log.Lines)
+	return p.render("build", v)
+}
+
+// Deliveries renders the ledger.
+func (p *Pages) Deliveries(v Deliveries) ([]byte, error) { return p.render("deliveries", v) }
+
+// Failure renders an error page.
+func (p *Pages) Failure(v Failure) ([]byte, error) { return p.render("failure", v) }
+
+func (p *Pages) render(name string, v any) ([]byte, error) {
+	var b bytes.Buffer
+	err := p.templates[name].ExecuteTemplate(&b, "frame", v)
+	return b.Bytes(), err
+}
+
+// groups puts lines under the phases that they belong to.
+func groups(phases []pipeline.Phase, lines []Line) []Group {
+	var out []Group
+	for _, l := range lines {
+		phase := phaseAt(phases, l.N)
+		if n := len(out); n == 0 || out[n-1].Phase.LogLine != phase.LogLine {
+			out = append(out, Group{Phase: phase})
+		}
+		last := &out[len(out)-1]
+		last.Lines = append(last.Lines, l)
+	}
+	return out
+}
+
+// phaseAt is the phase in which line n was written; the zero Phase before the
+// first.
+func phaseAt(phases []pipeline.Phase, n int64) pipeline.Phase {
+	var found pipeline.Phase
+	for _, p := range phases {
+		if p.LogLine > 0 && p.LogLine <= n && p.LogLine >= found.LogLine {
+			found = p
+		}
+	}
+	return found
+}
