@@ -1,0 +1,160 @@
+package deployer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// install replaces what the group has on this host by what the appspec names
+// (CodeDeploy reference 3.6). The new state file is what makes it hold: before
+// it is in place everything can be undone, afterwards nothing is.
+func (a *attempt) install(ctx context.Context) error {
+	if a.state.Installed.ID == a.dep.ID {
+		return nil // a crash came between that and the journal
+	}
+	previous, err := a.group.loadManifest(a.state.Installed.ID)
+	if err != nil {
+		return err
+	}
+	p := &planner{
+		d: a.d, spec: a.spec, file: a.specName, archive: a.work.archive(), previous: previous,
+		behavior: cmp.Or(a.spec.FileExistsBehavior, a.dep.FileExistsBehavior),
+	}
+	if p.others, err = a.owners(); err != nil {
+		return err
+	}
+	plan, err := p.build(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range plan.warnings {
+		a.warn(w.Code, "%s", w.Message)
+	}
+	if err := a.saveDrift(plan); err != nil {
+		return err
+	}
+	t := a.d.transaction(a.dep.ID, plan)
+	if err := t.run(ctx, a.work); err != nil {
+		return err
+	}
+	return a.commit(t)
+}
+
+// commit writes the manifest and moves the pointer, then forgets how to undo.
+func (a *attempt) commit(t *transaction) error {
+	old := a.state.Installed.ID
+	err := a.group.saveManifest(a.dep.ID, t.manifest(a.dep.ID))
+	if err == nil {
+		err = a.d.step("commit")
+	}
+	if err == nil {
+		next := a.state
+		next.Installed = pointer{a.dep.ID, a.specName}
+		if err = a.group.save(next); err == nil {
+			a.state = next
+		}
+	}
+	if err != nil {
+		return errors.Join(err, a.group.recover(a.work))
+	}
+	if err := a.group.recover(a.work); err != nil {
+		return err
+	}
+	if old != "" {
+		return removeIfThere(a.group.manifest(old))
+	}
+	return nil
+}
+
+// manifest is what belongs to the deployment now.
+func (t *transaction) manifest(id string) []entry {
+	var entries []entry
+	for _, it := range t.plan.items {
+		entries = append(entries, it.entry)
+	}
+	entries = append(entries, t.left...)
+	for _, e := range t.plan.retained {
+		e.By = cmp.Or(e.By, id)
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// owners are the files of the other groups on this host, with their names.
+func (a *attempt) owners() (map[string]string, error) {
+	owners := map[string]string{}
+	dirs, err := os.ReadDir(a.d.groups())
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range dirs {
+		g := group{filepath.Join(a.d.groups(), c.Name())}
+		if g.dir == a.group.dir {
+			continue
+		}
+		s, err := g.load()
+		if err != nil {
+			return nil, err
+		}
+		m, err := g.loadManifest(s.Installed.ID)
+		if err != nil {
+			return nil, err
+		}
+		for at := range m {
+			if m.owns(at) {
+				owners[at] = s.Name
+			}
+		}
+	}
+	return owners, nil
+}
+
+// saveDrift copies away tracked files that somebody changed and that this
+// installation replaces or removes.
+func (a *attempt) saveDrift(p *plan) error {
+	slices.Sort(p.drifted)
+	for _, at := range slices.Compact(p.drifted) {
+		a.warn("DRIFT", "%s was changed on this host since it was deployed: a copy is kept", at)
+		copyAt := filepath.Join(a.d.root, "drift", a.dep.ID, at)
+		if err := os.MkdirAll(filepath.Dir(copyAt), 0o700); err != nil {
+			return err
+		}
+		if err := keepCopy(a.d.host(at), copyAt); err != nil {
+			return fmt.Errorf("keeping a copy of %s: %w", at, bare(err))
+		}
+	}
+	return nil
+}
+
+func keepCopy(from, to string) error {
+	e, there, err := look(from, false)
+	if err != nil || !there {
+		return err
+	}
+	if err := removeIfThere(to); err != nil {
+		return err
+	}
+	switch e.Kind {
+	case kindLink:
+		return os.Symlink(e.Link, to)
+	case kindFile:
+		data, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer data.Close() // read only
+		out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = out.ReadFrom(data)
+		return errors.Join(err, out.Close())
+	case kindDir, kindRetained:
+	}
+	return nil
+}
