@@ -1,0 +1,137 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// tender keeps the entries that this process handles its own, takes over what
+// dead processes left, and puts back what is to be tried again.
+type tender struct {
+	in *Inbox
+
+	mu       sync.Mutex
+	handling map[shard]string // entry IDs
+}
+
+func (t *tender) begin(s shard, entry string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handling[s] = entry
+}
+
+func (t *tender) end(s shard) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.handling, s)
+}
+
+// tendShard does all that one part needs.
+//
+//	KEYS  stream, retries, retriesData, dead
+//	ARGV  group, consumer, entry being handled (empty: none), ms after which an
+//	      entry counts as left, tries after which it is dead, base of seen
+//	      marks, most dead letters
+//	returns ms until the next retry is due, -1: none
+var tendShard = redis.NewScript(`
+local stream, group = KEYS[1], ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('EXISTS', stream) == 0 then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
+if ARGV[3] ~= '' and #redis.call('XPENDING', stream, group, ARGV[3], ARGV[3], 1, ARGV[2]) > 0 then
+  redis.call('XCLAIM', stream, group, ARGV[2], 0, ARGV[3], 'JUSTID')
+end
+for _, p in ipairs(redis.call('XPENDING', stream, group, 'IDLE', ARGV[4], '-', '+', 100)) do
+  redis.call('XACK', stream, group, p[1])
+  local e = redis.call('XRANGE', stream, p[1], p[1])[1]
+  if e then
+    local f = {}
+    for i = 1, #e[2], 2 do f[e[2][i]] = e[2][i + 1] end
+    redis.call('XDEL', stream, p[1])
+    local n = tonumber(f.n) + 1
+    if n >= tonumber(ARGV[5]) then
+      redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], '*', 'k', f.k, 'v', f.v, 'n', n, 'why', 'its process died each time', 'at', now)
+      if f.k == 'delivery' and redis.call('EXISTS', ARGV[6] .. f.v) == 1 then redis.call('SET', ARGV[6] .. f.v, 'failed', 'KEEPTTL') end
+    else
+      redis.call('XADD', stream, '*', 'k', f.k, 'v', f.v, 'n', n)
+    end
+  end
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100)) do
+  local f = cjson.decode(redis.call('HGET', KEYS[3], id))
+  redis.call('XADD', stream, '*', 'k', f[1], 'v', f[2], 'n', f[3])
+  redis.call('ZREM', KEYS[2], id)
+  redis.call('HDEL', KEYS[3], id)
+end
+for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+  local f = {}
+  for i = 1, #c, 2 do f[c[i]] = c[i + 1] end
+  if f.pending == 0 and f.idle > 3600000 then redis.call('XGROUP', 'DELCONSUMER', stream, group, f.name) end
+end
+local due = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+return due and math.max(0, due - now) or -1`)
+
+// run tends all parts in one round trip, ten times a lease and whenever a retry
+// is due.
+func (t *tender) run(ctx context.Context) {
+	tick := t.in.opts.Lease / 10
+	for {
+		next, err := t.tend(ctx)
+		if err != nil && ctx.Err() == nil {
+			t.in.log.WarnContext(ctx, "the inbox can't be tended", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(min(tick, next)):
+		}
+	}
+}
+
+func (t *tender) tend(ctx context.Context) (next time.Duration, err error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	next = t.in.opts.Lease
+	answers, err := t.send(ctx, tendShard.EvalSha)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		answers, err = t.send(ctx, tendShard.Eval)
+	}
+	if err != nil {
+		return next, err
+	}
+	for _, a := range answers {
+		due, err := a.Int64()
+		if err != nil {
+			return next, err
+		}
+		if due >= 0 {
+			next = min(next, max(time.Duration(due+1)*time.Millisecond, 10*time.Millisecond))
+		}
+	}
+	return next, nil
+}
+
+func (t *tender) send(ctx context.Context, run evaluate) ([]*redis.Cmd, error) {
+	t.mu.Lock()
+	handling := make(map[shard]string, len(t.handling))
+	for s, id := range t.handling {
+		handling[s] = id
+	}
+	t.mu.Unlock()
+	// A little less than the lease, so that with the time to the next look an
+	// entry is taken over within it.
+	left := t.in.opts.Lease - t.in.opts.Lease/5
+	var answers []*redis.Cmd
+	_, err := t.in.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for s := range shard(shards) {
+			keys := []string{s.events(), s.retries(), s.retriesData(), s.dead()}
+			answers = append(answers, run(ctx, p, keys, inboxGroup, t.in.consumer, handling[s],
+				left.Milliseconds(), t.in.opts.Tries, s.seen(""), deadLimit))
+		}
+		return nil
+	})
+	return answers, err
+}
