@@ -1,0 +1,245 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cgi"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// A push or fetch takes no longer than this, whatever the client does.
+const transferTimeout = 30 * time.Minute
+
+// service is one request of git's smart HTTP protocol (gitprotocol-http).
+type service struct {
+	owner, name string
+	write       bool
+	receives    bool // changes refs
+}
+
+// ServeHTTP serves /git/OWNER/NAME.git/... to whoever has a token, as the
+// password of HTTP Basic or as a Bearer token.
+func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s, ok := serviceOf(r)
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	login, allowed := h.allowed(r, s)
+	if !allowed {
+		w.Header().Set("WWW-Authenticate", `Basic realm="slipway", charset="UTF-8"`)
+		http.Error(w, "a valid token is wanted as the password", http.StatusUnauthorized)
+		return
+	}
+	if h.exists(s.owner, s.name) != nil {
+		http.NotFound(w, r)
+		return
+	}
+	control := http.NewResponseController(w)
+	end := h.o.Now().Add(transferTimeout)
+	// A writer that knows no deadlines, as in tests, has the server's.
+	_ = errors.Join(control.SetReadDeadline(end), control.SetWriteDeadline(end))
+	body, size, err := h.spool(w, r)
+	if err != nil {
+		refuseBody(w, err)
+		return
+	}
+	if body != nil {
+		defer os.Remove(body.Name())
+		defer body.Close()
+		r.Body, r.ContentLength, r.TransferEncoding = body, size, nil
+	}
+	if s.receives {
+		h.receive(w, r, s, pusher{login: login, userAgent: r.UserAgent()})
+		return
+	}
+	h.backendFor(s, login).ServeHTTP(w, withoutCredentials(r))
+}
+
+// serviceOf reads the path and query; false: not something that git asks.
+func serviceOf(r *http.Request) (service, bool) {
+	rest, ok := strings.CutPrefix(r.URL.Path, "/git/")
+	owner, rest, ok2 := strings.Cut(rest, "/")
+	name, action, ok3 := strings.Cut(rest, ".git/")
+	if !ok || !ok2 || !ok3 || checkName(owner, name) != nil {
+		return service{}, false
+	}
+	s := service{owner: owner, name: name}
+	switch {
+	case r.Method == http.MethodGet && action == "info/refs":
+		wanted := r.URL.Query().Get("service")
+		s.write = wanted == "git-receive-pack"
+		return s, s.write || wanted == "git-upload-pack"
+	case r.Method == http.MethodPost && action == "git-upload-pack":
+		return s, true
+	case r.Method == http.MethodPost && action == "git-receive-pack":
+		s.write, s.receives = true, true
+		return s, true
+	}
+	return service{}, false
+}
+
+// allowed checks the token in constant time. The login is what the client says.
+func (h *Host) allowed(r *http.Request, s service) (login string, ok bool) {
+	login, given, basic := r.BasicAuth()
+	if !basic {
+		given, _ = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	}
+	if !forge.ValidName(login) {
+		login = ""
+	}
+	for _, t := range h.o.Tokens {
+		if t != "" && same(t, given) {
+			ok = true
+		}
+	}
+	if !ok && !s.write {
+		ok = h.mayRead(given, s)
+	}
+	return login, ok
+}
+
+func same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+const readPrefix = "slg_"
+
+// ReadToken makes a token that reads one repository for as long as life, for a
+// build to clone it with. It is not stored and cannot be taken back.
+func (h *Host) ReadToken(owner, name string, life time.Duration) string {
+	end := binary.BigEndian.AppendUint64(nil, uint64(h.o.Now().Add(life).Unix()))
+	return readPrefix + base64.RawURLEncoding.EncodeToString(append(end, h.sign(end, owner, name)...))
+}
+
+func (h *Host) sign(end []byte, owner, name string) []byte {
+	mac := hmac.New(sha256.New, h.key)
+	mac.Write(end)
+	io.WriteString(mac, owner+"/"+name)
+	return mac.Sum(nil)
+}
+
+func (h *Host) mayRead(given string, s service) bool {
+	text, ok := strings.CutPrefix(given, readPrefix)
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if !ok || err != nil || len(data) != 8+sha256.Size {
+		return false
+	}
+	genuine := hmac.Equal(data[8:], h.sign(data[:8], s.owner, s.name))
+	return genuine && h.o.Now().Unix() < int64(binary.BigEndian.Uint64(data[:8]))
+}
+
+// spool keeps the request's body in a file: a large push comes in chunks, which
+// CGI cannot pass on, and a slow one must not hold the repository's lock.
+func (h *Host) spool(w http.ResponseWriter, r *http.Request) (*os.File, int64, error) {
+	if r.Method != http.MethodPost {
+		return nil, 0, nil
+	}
+	f, err := os.CreateTemp(filepath.Join(h.o.Dir, "spool"), "push-")
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := io.Copy(f, http.MaxBytesReader(w, r.Body, h.o.PushLimitBytes))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, size, nil
+}
+
+func refuseBody(w http.ResponseWriter, err error) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		http.Error(w, "more than "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes", http.StatusRequestEntityTooLarge)
+		return
+	}
+	http.Error(w, "the request could not be read", http.StatusBadRequest)
+}
+
+func withoutCredentials(r *http.Request) *http.Request {
+	r = r.Clone(r.Context())
+	r.Header.Del("Authorization")
+	r.Header.Del("Cookie")
+	return r
+}
+
+// backendFor is git's http-backend for one request. Only with a REMOTE_USER it
+// lets a push through.
+func (h *Host) backendFor(s service, login string) http.Handler {
+	env := append(h.environment(), "GIT_PROJECT_ROOT="+filepath.Join(h.o.Dir, "repos"), "GIT_HTTP_EXPORT_ALL=1")
+	if s.write {
+		if login == "" {
+			login = "git"
+		}
+		env = append(env, "REMOTE_USER="+login)
+	}
+	logger := slog.NewLogLogger(h.o.Log.Handler(), slog.LevelDebug)
+	return &cgi.Handler{Path: h.backend, Root: "/git", Dir: h.o.Dir, Env: env, Logger: logger, Stderr: logger.Writer()}
+}
+
+// receive takes a push. The client hears of success only once the events it
+// makes are on the disk.
+func (h *Host) receive(w http.ResponseWriter, r *http.Request, s service, who pusher) {
+	defer h.lock(s.owner, s.name)()
+	answer := &held{to: w, header: http.Header{}}
+	h.backendFor(s, who.login).ServeHTTP(answer, withoutCredentials(r))
+	// The refs have moved even if the client is gone by now.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), gitTimeout)
+	defer cancel()
+	if err := h.record(ctx, s.owner, s.name, who); err != nil {
+		h.o.Log.ErrorContext(ctx, "push received, but not recorded yet", "repo", s.owner+"/"+s.name, "error", err)
+		http.Error(w, "the push was received; its builds start later", http.StatusInternalServerError)
+		return
+	}
+	answer.release()
+}
+
+// held is a response that waits. git's report on a push is small.
+type held struct {
+	to     http.ResponseWriter
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+var errLongReport = errors.New("the report on a push is too long")
+
+const reportLimitBytes = 32 << 20
+
+func (a *held) Header() http.Header { return a.header }
+
+func (a *held) WriteHeader(status int) { a.status = status }
+
+func (a *held) Write(p []byte) (int, error) {
+	if a.body.Len()+len(p) > reportLimitBytes {
+		return 0, errLongReport
+	}
+	return a.body.Write(p)
+}
+
+func (a *held) release() {
+	for k, v := range a.header {
+		a.to.Header()[k] = v
+	}
+	if a.status != 0 {
+		a.to.WriteHeader(a.status)
+	}
+	a.to.Write(a.body.Bytes()) // whoever left will ask git again
+}
