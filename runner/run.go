@@ -1,0 +1,330 @@
+// Package runner runs builds: one fresh container each, phase by phase as the
+// repository's buildspec says and as CodeBuild does it (CodeBuild reference,
+// sections 2 to 4). Run runs one build; Worker claims builds from a server.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/runner/buildspec"
+)
+
+// The phases of a build (CodeBuild reference 2.1).
+const (
+	provisioning    = "PROVISIONING"
+	downloadSource  = "DOWNLOAD_SOURCE"
+	uploadArtifacts = "UPLOAD_ARTIFACTS"
+	finalizing      = "FINALIZING"
+	completed       = "COMPLETED"
+)
+
+// build is one run of a buildspec.
+type build struct {
+	Options
+	order pipeline.BuildOrder
+	sink  Sink
+	log   *buildLog
+
+	record  pipeline.Build
+	outcome pipeline.Outcome
+	failure error // the first of any phase
+
+	place     place
+	container Container
+	main      *driver            // the container's own, root's
+	drivers   map[string]*driver // those of other users
+	shell     *shell
+	spec      *buildspec.Spec
+	variables []pipeline.Variable
+	secret    map[string]bool // names of variables that hold secrets
+	activate  []string        // commands that select the runtime versions
+
+	// background are goroutines that Run waits for: the checkout, the beats.
+	background sync.WaitGroup
+	checkout   chan error
+	quit       context.CancelFunc
+}
+
+// Run runs one build from PROVISIONING to COMPLETED and says how it went. It
+// returns once nothing more happens to the build but the removal of its
+// container, for which Engine.Close waits. When ctx is over the build ends,
+// without finally commands and without later phases: as STOPPED, or as
+// TIMED_OUT or FAULT if that is what ctx's cause means. A cause of
+// pipeline.ErrStale kills it at once.
+func Run(ctx context.Context, o Options, order pipeline.BuildOrder, sink Sink) (pipeline.Build, pipeline.Outcome) {
+	o = o.filled()
+	r := &build{Options: o, order: order, sink: sink, drivers: map[string]*driver{}, secret: map[string]bool{}}
+	r.log = newBuildLog(sink, o.Now)
+	r.record = pipeline.Build{
+		V: 1, ID: order.ID, Number: order.Number, Project: order.Project, Repo: order.Source.Repo.FullName(),
+		SHA: order.Source.SHA, Ref: order.Source.FetchRef, Image: order.Image, Runner: o.Name,
+		Status: pipeline.BuildInProgress, CreatedAt: r.now(), StartedAt: r.now(),
+	}
+	if order.Timeout > 0 {
+		limited, cancel := context.WithTimeoutCause(ctx, order.Timeout, pipeline.ErrTimedOut)
+		defer cancel()
+		ctx = limited
+	}
+	r.run(ctx)
+	return r.record, r.outcome
+}
+
+func (r *build) now() time.Time { return r.Now().UTC() }
+
+// run follows CodeBuild's diagram (CodeBuild reference 2.2).
+func (r *build) run(ctx context.Context) {
+	inner, quit := context.WithCancel(ctx)
+	r.quit = quit
+	defer r.background.Wait()
+	defer r.clear()
+	defer quit()
+	if r.phase(ctx, provisioning, func() error { return r.provision(inner) }) {
+		if r.phase(ctx, downloadSource, func() error { return r.download(ctx, inner) }) && r.commands(ctx) {
+			r.phase(ctx, uploadArtifacts, func() error { return r.upload(ctx) })
+		}
+		r.phase(ctx, finalizing, func() error { return nil })
+	}
+	r.complete()
+}
+
+// phase records one phase around its work and reports whether it succeeded.
+func (r *build) phase(ctx context.Context, name string, work func() error) bool {
+	r.enter(name)
+	err := work()
+	if name != finalizing && err != nil && context.Cause(ctx) != nil {
+		err = context.Cause(ctx)
+	}
+	r.leave(err)
+	return err == nil
+}
+
+func (r *build) enter(name string) {
+	r.record.CurrentPhase = name
+	r.record.Phases = append(r.record.Phases, pipeline.Phase{
+		Type: name, Status: pipeline.BuildInProgress, StartTime: r.now(), LogLine: r.log.lines() + 1,
+	})
+	r.report()
+}
+
+// leave ends the current phase and logs how it went.
+func (r *build) leave(err error) {
+	p := &r.record.Phases[len(r.record.Phases)-1]
+	remark := contextOf(err)
+	remark.Message = r.log.masker.String(remark.Message)
+	p.Status, p.EndTime, p.Contexts = statusOf(err), r.now(), []pipeline.Context{remark}
+	if err != nil {
+		r.fail(p.Type, remark, err)
+	}
+	r.log.line("Phase complete: %s State: %s", p.Type, p.Status)
+	r.log.line("Phase context status code: %s Message: %s", remark.StatusCode, remark.Message)
+	r.report()
+}
+
+// fail keeps the first failure; a stop, a time-out or a fault outranks a
+// failed command that came before it.
+func (r *build) fail(phase string, remark pipeline.Context, err error) {
+	status := statusOf(err)
+	if r.failure != nil && status == pipeline.BuildFailed {
+		return
+	}
+	if status == pipeline.BuildFault {
+		r.Log.Error("build ended by a fault", "job", r.order.ID, "phase", phase, "error", r.log.masker.String(err.Error()))
+	}
+	r.failure = err
+	f := &pipeline.Failure{Phase: phase, Code: remark.StatusCode, Message: remark.Message, LogLine: r.log.lines()}
+	var c *commandError
+	if errors.As(err, &c) {
+		f.Command, f.Exit, f.Tail, f.LogLine = r.log.masker.String(c.command), c.exit, c.tail, c.logLine
+	}
+	r.record.Failure = f
+	r.outcome.Code, r.outcome.Message = f.Code, f.Message
+}
+
+func (r *build) report() {
+	r.log.sync()
+	r.record.LogBytes, r.record.LogLines = r.log.out.bytes, r.log.lines()
+	b := r.record
+	b.Phases = slices.Clone(b.Phases)
+	r.sink.Report(b)
+}
+
+// complete is the end: COMPLETED has a start and nothing else.
+func (r *build) complete() {
+	r.record.Status = statusOf(r.failure)
+	r.record.EndedAt = r.now()
+	r.record.CurrentPhase = completed
+	r.record.Phases = append(r.record.Phases, pipeline.Phase{Type: completed, StartTime: r.record.EndedAt})
+	r.outcome.Status = r.record.Status
+	r.outcome.Exported, r.outcome.Artifacts = r.record.Exported, r.record.Artifacts
+	r.report()
+}
+
+// clear lets go of the container; its folder goes with it.
+func (r *build) clear() {
+	r.quit()
+	if r.shell != nil {
+		_ = r.shell.folder.Close() // only read from
+	}
+	if r.container != nil {
+		r.container.Remove()
+		return
+	}
+	r.background.Wait() // the checkout writes into the folder
+	if r.place.folder == "" {
+		return
+	}
+	if err := os.RemoveAll(r.place.folder); err != nil {
+		r.Log.Warn("folder of a build left behind", "job", r.order.ID, "error", err)
+	}
+}
+
+// commandError is a command that failed, with what there is to know of it.
+type commandError struct {
+	pipeline.UserError
+	command string
+	exit    int
+	tail    []string
+	logLine int64
+}
+
+func (e *commandError) Unwrap() error { return &e.UserError }
+
+// commands runs the four command phases and reports whether artifacts are to
+// be uploaded.
+func (r *build) commands(ctx context.Context) (upload bool) {
+	for _, name := range buildspec.PhaseNames {
+		p := r.spec.Phase(name)
+		ok := r.phase(ctx, phaseType(name), func() error { return r.commandPhase(ctx, p) })
+		if ok {
+			continue
+		}
+		if statusOf(r.failure) != pipeline.BuildFailed {
+			return false
+		}
+		switch p.OnFailure.Action {
+		case buildspec.Abort:
+			return false
+		case buildspec.Continue:
+			continue
+		case buildspec.Unset, buildspec.Retry:
+		}
+		if name == buildspec.Install || name == buildspec.PreBuild {
+			return false
+		}
+	}
+	if err := r.export(ctx); err != nil {
+		r.Log.Warn("exported variables lost", "job", r.order.ID, "error", err)
+	}
+	return context.Cause(ctx) == nil
+}
+
+// phaseType is the name that a build gives to a phase of the buildspec.
+func phaseType(name string) string {
+	switch name {
+	case buildspec.Install:
+		return "INSTALL"
+	case buildspec.PreBuild:
+		return "PRE_BUILD"
+	case buildspec.Build:
+		return "BUILD"
+	}
+	return "POST_BUILD"
+}
+
+// commandPhase runs commands, then finally whether they passed or failed. A
+// build that was stopped runs no finally (CodeBuild reference 2.3, 2.8).
+func (r *build) commandPhase(ctx context.Context, p buildspec.Phase) error {
+	r.log.line("Entering phase %s", phaseType(p.Name))
+	if p.Name == buildspec.Install && len(r.activate) > 0 {
+		if err := r.list(ctx, r.main, r.activate, r.failure == nil); err != nil {
+			return err
+		}
+	}
+	if len(p.Commands)+len(p.Finally) == 0 {
+		return context.Cause(ctx)
+	}
+	d, err := r.driverOf(ctx, p)
+	if err != nil {
+		return err
+	}
+	err = r.list(ctx, d, texts(p.Commands), r.failure == nil)
+	if err != nil && statusOf(err) != pipeline.BuildFailed {
+		return err
+	}
+	last := r.list(ctx, d, texts(p.Finally), r.failure == nil && err == nil)
+	if last != nil && (err == nil || statusOf(last) != pipeline.BuildFailed) {
+		return last
+	}
+	return err
+}
+
+func texts(commands []buildspec.Command) []string {
+	list := make([]string, len(commands))
+	for i, c := range commands {
+		list[i] = c.Text
+	}
+	return list
+}
+
+// list runs one list of commands up to the first that fails.
+func (r *build) list(ctx context.Context, d *driver, commands []string, succeeding bool) error {
+	if len(commands) == 0 {
+		return nil
+	}
+	var line int64
+	res, err := r.shell.run(ctx, d, batch{
+		commands: commands, force: r.force(succeeding), out: r.log.output,
+		begin: func(i int) {
+			r.log.line("Running command %s", commands[i])
+			r.log.begin()
+			line = r.log.lines()
+		},
+	})
+	switch {
+	case errors.Is(err, errDead):
+		return r.dead(ctx)
+	case err != nil:
+		return err
+	case res.failed < 0:
+		return nil
+	}
+	return r.failed(commands[res.failed], res.exit, line)
+}
+
+func (r *build) failed(command string, exit int, line int64) error {
+	tail := r.log.last()
+	r.log.line("Command did not exit successfully %s exit status %d", command, exit)
+	return &commandError{
+		UserError: pipeline.UserError{Code: codeCommand, Msg: fmt.Sprintf("Error while executing command: %s. Reason: exit status %d", command, exit)},
+		command:   command, exit: exit, tail: tail, logLine: line,
+	}
+}
+
+const diedTimeout = 5 * time.Second
+
+// dead is the error of a container that ended under its commands: their
+// author's doing, as far as anyone can tell (CodeBuild reference E16).
+func (r *build) dead(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diedTimeout)
+	defer cancel()
+	msg := "Build container found dead before completing the build"
+	if why := r.container.Died(ctx); why != "" {
+		msg += ": " + why
+	}
+	return &pipeline.UserError{Code: codeContainer, Msg: msg}
+}
+
+// force are the variables that the build can't change.
+func (r *build) force(succeeding bool) string {
+	if succeeding {
+		return "export CODEBUILD_BUILD_SUCCEEDING=1"
+	}
+	return "export CODEBUILD_BUILD_SUCCEEDING=0"
+}

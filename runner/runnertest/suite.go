@@ -1,0 +1,274 @@
+package runnertest
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/runner"
+)
+
+// Setup says how a suite reaches an engine.
+type Setup struct {
+	Engine runner.Engine
+	Image  string // given to every build
+	// Bash says that the image has bash; Dash that its sh is dash.
+	Bash, Dash bool
+	// Users says that the image has a user "nobody" and that run-as works.
+	Users bool
+	// Temp is where builds' folders go. The suite checks that it is empty at
+	// the end. Empty means a folder of the test.
+	Temp string
+}
+
+// Build runs one build of files and returns what came of it.
+func (s Setup) Build(t *testing.T, files map[string]string, change func(*pipeline.BuildOrder)) (pipeline.Build, pipeline.Outcome, *Sink) {
+	t.Helper()
+	order := Order(Repo(t, files))
+	order.Image = s.Image
+	if change != nil {
+		change(&order)
+	}
+	sink := &Sink{}
+	b, o := runner.Run(t.Context(), s.Options(t), order, sink)
+	if t.Failed() || testing.Verbose() {
+		t.Logf("log:\n%s", sink.Text())
+	}
+	return b, o, sink
+}
+
+// Options are those of the suite's builds.
+func (s Setup) Options(t testing.TB) runner.Options {
+	t.Helper()
+	temp := s.Temp
+	if temp == "" {
+		temp = t.TempDir()
+	}
+	return runner.Options{Engine: s.Engine, Source: Store(t), Temp: temp, Grace: 2 * time.Second}
+}
+
+// TestEngine is the suite that every engine passes: the conformance cases of
+// the CodeBuild reference, section 11, that concern a runner, and the contract
+// of runner.Engine.
+func TestEngine(t *testing.T, s Setup) {
+	for _, c := range cases {
+		if c.bash && !s.Bash || c.dash && (!s.Dash || s.Bash) || c.users && !s.Users {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
+	}
+	t.Run("C47 stop", func(t *testing.T) { testStop(t, s) })
+	t.Run("a command that ignores SIGTERM is killed after the grace period", func(t *testing.T) { testStubborn(t, s) })
+	t.Run("a claim that is lost kills at once", func(t *testing.T) { testStale(t, s) })
+	t.Run("a thousand commands", func(t *testing.T) { testMany(t, s) })
+	t.Run("200 builds' worth of output in one", func(t *testing.T) { testLargeLog(t, s) })
+}
+
+// conformance is one case: a buildspec and what must come of it.
+type conformance struct {
+	name   string
+	spec   string
+	files  map[string]string
+	change func(*pipeline.BuildOrder)
+	// phases are "NAME STATUS" with one letter for the status, as in the
+	// reference; COMPLETED has none.
+	phases string
+	status pipeline.BuildStatus
+	output string   // exactly what the commands print, if not empty
+	log    []string // all of these are in the log
+	absent []string // none of these are
+	code   string   // of the outcome
+	// message is a part of the outcome's message.
+	message  string
+	exported map[string]string
+	files2   []string // names in the primary artifact
+	bash     bool     // needs bash
+	dash     bool     // needs an image whose only shell is dash
+	users    bool
+	timeout  time.Duration
+}
+
+func (c conformance) run(t *testing.T, s Setup) {
+	t.Parallel()
+	files := map[string]string{}
+	for name, text := range c.files {
+		files[name] = text
+	}
+	if c.spec != "" {
+		files["buildspec.yml"] = c.spec
+	}
+	b, o, sink := s.Build(t, files, func(order *pipeline.BuildOrder) {
+		if c.timeout > 0 {
+			order.Timeout = c.timeout
+		}
+		if c.change != nil {
+			c.change(order)
+		}
+	})
+	c.check(t, b, o, sink)
+}
+
+func (c conformance) check(t *testing.T, b pipeline.Build, o pipeline.Outcome, sink *Sink) {
+	t.Helper()
+	if got := phases(b); c.phases != "" && got != c.phases {
+		t.Errorf("got phases %q, want %q", got, c.phases)
+	}
+	if b.Status != c.status || o.Status != c.status {
+		t.Errorf("got status %s of the build and %s of the outcome, want %s", b.Status, o.Status, c.status)
+	}
+	src := sourceOf(sink.Text())
+	if want := strings.ReplaceAll(c.output, "<src>", src); c.output != "" && sink.Output() != want {
+		t.Errorf("got output %q, want %q", sink.Output(), want)
+	}
+	for _, text := range c.log {
+		if !strings.Contains(sink.Text(), text) {
+			t.Errorf("log lacks %q", text)
+		}
+	}
+	for _, text := range c.absent {
+		if strings.Contains(sink.Text(), text) {
+			t.Errorf("log has %q", text)
+		}
+	}
+	if c.code != "" && o.Code != c.code {
+		t.Errorf("got code %q, want %q", o.Code, c.code)
+	}
+	if want := strings.ReplaceAll(c.message, "<src>", src); !strings.Contains(o.Message, want) {
+		t.Errorf("got message %q, want %q in it", o.Message, want)
+	}
+	for name, want := range c.exported {
+		if got, ok := b.Exported[name]; got != want || !ok {
+			t.Errorf("got exported %s %q, want %q", name, got, want)
+		}
+	}
+	if c.files2 != nil {
+		checkNames(t, sink.Bytes(runner.PrimaryArtifact), c.files2)
+	}
+	if t.Failed() {
+		t.Logf("message: %s\nlog:\n%s", o.Message, sink.Text())
+	}
+}
+
+// sourceOf finds the source folder in a log.
+func sourceOf(log string) string {
+	_, rest, _ := strings.Cut(log, "CODEBUILD_SRC_DIR=")
+	src, _, _ := strings.Cut(rest, "\n")
+	return src
+}
+
+// phases are a build's phases as the reference writes them.
+func phases(b pipeline.Build) string {
+	var words []string
+	for _, p := range b.Phases {
+		word := p.Type
+		if p.Status != "" {
+			word += " " + string(p.Status)[:1]
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ", ")
+}
+
+const (
+	begun = "PROVISIONING S, DOWNLOAD_SOURCE S, "
+	tail  = "UPLOAD_ARTIFACTS S, FINALIZING S, COMPLETED"
+)
+
+func testStop(t *testing.T, s Setup) {
+	t.Parallel()
+	b, sink := interrupted(t, s, `
+version: 0.2
+phases:
+  build:
+    commands: ["echo begun; sleep 100"]
+    finally: ["echo from finally"]
+  post_build:
+    commands: ["echo from post_build"]
+`, pipeline.ErrStopped)
+	if got, want := phases(b), begun+"INSTALL S, PRE_BUILD S, BUILD S, FINALIZING S, COMPLETED"; got != want {
+		t.Errorf("got phases %q, want %q", got, want)
+	}
+	if b.Status != pipeline.BuildStopped || b.Phases[4].Status != pipeline.BuildStopped {
+		t.Errorf("got status %s, phase %s", b.Status, b.Phases[4].Status)
+	}
+	if strings.Contains(sink.Output(), "from") {
+		t.Errorf("commands ran after the stop:\n%s", sink.Text())
+	}
+}
+
+func testStubborn(t *testing.T, s Setup) {
+	t.Parallel()
+	b, _ := interrupted(t, s, `
+version: 0.2
+phases:
+  build:
+    commands: ["trap '' TERM; echo begun; while :; do sleep 1; done"]
+`, pipeline.ErrStopped)
+	if b.Status != pipeline.BuildStopped {
+		t.Errorf("got status %s", b.Status)
+	}
+}
+
+func testStale(t *testing.T, s Setup) {
+	t.Parallel()
+	b, _ := interrupted(t, s, `
+version: 0.2
+phases:
+  build:
+    commands: ["trap 'echo asked' TERM; echo begun; while :; do sleep 1; done"]
+`, pipeline.ErrStale)
+	if b.Status != pipeline.BuildStopped {
+		t.Errorf("got status %s", b.Status)
+	}
+}
+
+// interrupted runs a build and ends it once it has printed "begun".
+func interrupted(t *testing.T, s Setup, spec string, cause error) (pipeline.Build, *Sink) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	sink := &Sink{}
+	order := Order(Repo(t, map[string]string{"buildspec.yml": spec}))
+	order.Image = s.Image
+	seen := sink.Seen("\nbegun\n")
+	go func() {
+		<-seen
+		cancel(cause)
+	}()
+	b, _ := runner.Run(ctx, s.Options(t), order, sink)
+	return b, sink
+}
+
+func testMany(t *testing.T, s Setup) {
+	t.Parallel()
+	var spec strings.Builder
+	spec.WriteString("version: 0.2\nphases:\n  build:\n    commands:\n")
+	for range 999 {
+		spec.WriteString("      - N=x$N\n")
+	}
+	spec.WriteString("      - echo ${#N}\n")
+	b, _, sink := s.Build(t, map[string]string{"buildspec.yml": spec.String()}, nil)
+	if b.Status != pipeline.BuildSucceeded || sink.Output() != "999\n" {
+		t.Errorf("got %s, output %.200q", b.Status, sink.Output())
+	}
+}
+
+func testLargeLog(t *testing.T, s Setup) {
+	t.Parallel()
+	b, _, sink := s.Build(t, map[string]string{"buildspec.yml": `
+version: 0.2
+phases:
+  build:
+    commands:
+      - |
+        i=0
+        while [ $i -lt 20000 ]; do echo "line $i of a log that is long enough to fill more than one pipe"; i=$((i+1)); done
+      - echo end
+`}, nil)
+	lines := strings.Split(sink.Output(), "\n")
+	if b.Status != pipeline.BuildSucceeded || len(lines) != 20002 || !strings.HasPrefix(lines[19999], "line 19999 ") || lines[20000] != "end" {
+		t.Errorf("got %s, %d lines", b.Status, len(lines))
+	}
+}

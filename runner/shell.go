@@ -1,0 +1,306 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// errDead says that the container ended before its commands did.
+var errDead = errors.New("build container found dead before completing the build")
+
+// shell runs commands through a container's driver, one batch at a time. The
+// state that commands leave (folder, variables) is in numbered folders below
+// the work folder.
+type shell struct {
+	folder *os.Root // the work folder on this host; the build can put links into it
+	work   string   // the same as the build sees it
+	source string   // the source folder as the build sees it
+	kind   string   // auto, bash, sh or the path of a shell
+	fresh  bool     // version 0.1: nothing is kept
+	grace  time.Duration
+	kill   func()
+
+	next  int    // number of the next command
+	state string // number of the last saved state
+}
+
+// driver is the output of one driver process and the way to give it orders.
+type driver struct {
+	proc Process
+	mu   sync.Mutex // guards writes to proc
+	buf  []byte     // read from proc and not yet used
+}
+
+func (d *driver) order(line string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := io.WriteString(d.proc, line+"\n")
+	return err
+}
+
+// batch is a list of commands that run one after the other until one fails.
+type batch struct {
+	commands []string
+	// force are assignments in shell syntax that precede every command.
+	force string
+	// begin is called when a command begins, after all earlier output was
+	// handed on.
+	begin func(i int)
+	out   func([]byte) error
+}
+
+// result says how a batch ended.
+type result struct {
+	failed int // index of the command that failed; -1: none did
+	exit   int // its exit status
+}
+
+// run runs the batch. Its error is errDead, or why ctx is over: the running
+// command was asked to end then and, after the grace period, killed.
+func (s *shell) run(ctx context.Context, d *driver, b batch) (result, error) {
+	if err := context.Cause(ctx); err != nil {
+		return result{failed: -1}, err
+	}
+	first, name, err := s.write(b)
+	if err != nil {
+		return result{failed: -1}, err
+	}
+	word := nonce()
+	if err := d.order(fmt.Sprintf("run %s %s %s %s", word, s.kind, name, s.state)); err != nil {
+		return result{failed: -1}, s.why(ctx, err)
+	}
+	defer s.guard(ctx, d)()
+	r := result{failed: -1}
+	for {
+		mark, err := d.until(word, b.out)
+		if err != nil {
+			return r, s.why(ctx, err)
+		}
+		done, err := s.handle(mark, first, b, &r)
+		if err != nil {
+			return r, err
+		}
+		if done {
+			return r, context.Cause(ctx)
+		}
+	}
+}
+
+// why prefers the reason for which ctx is over to the error that it provoked.
+func (s *shell) why(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// guard ends the batch when ctx is over; the result stops that.
+func (s *shell) guard(ctx context.Context, d *driver) func() {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		if !errors.Is(context.Cause(ctx), pipeline.ErrStale) && d.order("stop") == nil {
+			t := time.NewTimer(s.grace)
+			defer t.Stop()
+			select {
+			case <-done:
+				return
+			case <-t.C:
+			}
+		}
+		s.kill()
+	})
+	return func() {
+		close(done)
+		wg.Wait()
+	}
+}
+
+// handle acts on one mark and says whether the batch is done.
+func (s *shell) handle(mark []string, first int, b batch, r *result) (done bool, err error) {
+	n := 0
+	if len(mark) > 1 {
+		if n, err = strconv.Atoi(mark[1]); err != nil {
+			return false, fmt.Errorf("reading mark of driver %q: %w", mark, err)
+		}
+	}
+	switch {
+	case len(mark) == 2 && mark[0] == "B" && n >= first && n < s.next:
+		if b.begin != nil {
+			b.begin(n - first)
+		}
+	case len(mark) == 3 && mark[0] == "E" && n >= first && n < s.next:
+		if mark[2] != "0" {
+			r.failed = n - first
+			if r.exit, err = strconv.Atoi(mark[2]); err != nil {
+				return false, fmt.Errorf("reading mark of driver %q: %w", mark, err)
+			}
+		}
+	case len(mark) == 2 && mark[0] == "D":
+		s.state = mark[1]
+		return true, nil
+	default:
+		return false, fmt.Errorf("reading mark of driver: %q is none", mark)
+	}
+	return false, nil
+}
+
+// until hands on output up to the next mark and returns the mark's words.
+func (d *driver) until(word string, out func([]byte) error) ([]string, error) {
+	for {
+		if i := bytes.Index(d.buf, []byte(word)); i >= 0 {
+			if err := give(out, d.buf[:i]); err != nil {
+				return nil, err
+			}
+			d.buf = d.buf[i:]
+			if end := bytes.IndexByte(d.buf, '\n'); end >= 0 {
+				mark := strings.Fields(string(d.buf[len(word):end]))
+				d.buf = d.buf[end+1:]
+				return mark, nil
+			}
+		} else {
+			keep := partial(d.buf, word)
+			if err := give(out, d.buf[:len(d.buf)-keep]); err != nil {
+				return nil, err
+			}
+			d.buf = d.buf[len(d.buf)-keep:]
+		}
+		if err := d.fill(out); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func give(out func([]byte) error, p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	return out(p)
+}
+
+const readBytes = 128 << 10
+
+// fill reads more output behind what is left.
+func (d *driver) fill(out func([]byte) error) error {
+	if cap(d.buf)-len(d.buf) < readBytes/2 {
+		grown := make([]byte, len(d.buf), len(d.buf)+readBytes)
+		copy(grown, d.buf)
+		d.buf = grown
+	}
+	n, err := d.proc.Read(d.buf[len(d.buf):cap(d.buf)])
+	d.buf = d.buf[:len(d.buf)+n]
+	if err == nil || n > 0 {
+		return nil
+	}
+	if !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading output of build: %w", err)
+	}
+	if err := give(out, d.buf); err != nil {
+		return err
+	}
+	d.buf = nil
+	return errDead
+}
+
+// partial is the length of the longest end of p that word begins with.
+func partial(p []byte, word string) int {
+	for n := min(len(p), len(word)-1); n > 0; n-- {
+		if strings.HasPrefix(word, string(p[len(p)-n:])) {
+			return n
+		}
+	}
+	return 0
+}
+
+func nonce() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// write puts the scripts of a batch and their list into the work folder.
+func (s *shell) write(b batch) (first int, name string, err error) {
+	first = s.next
+	var list strings.Builder
+	for i := 0; i < len(b.commands); {
+		n := 1
+		for i+n < len(b.commands) && !s.fresh && plain(b.commands[i]) && plain(b.commands[i+n]) {
+			n++
+		}
+		if n == 1 {
+			err = s.put(first+i, "script.sh", s.script(first+i, b.commands[i], b.force, s.fresh))
+			fmt.Fprintf(&list, "one %d\n", first+i)
+		} else {
+			err = s.putGroup(first+i, b.commands[i:i+n], b.force)
+			fmt.Fprintf(&list, "many %d\n", first+i)
+		}
+		if err != nil {
+			return 0, "", err
+		}
+		i += n
+	}
+	s.next += len(b.commands)
+	name = strconv.Itoa(first)
+	return first, name, writeFile(s.folder, name+".list", list.String())
+}
+
+func (s *shell) putGroup(first int, commands []string, force string) error {
+	numbers := make([]int, len(commands))
+	for i, text := range commands {
+		numbers[i] = first + i
+		if err := s.put(first+i, "script.sh", plainScript(text)); err != nil {
+			return err
+		}
+	}
+	return s.put(first, "group.sh", s.group(first, numbers, force))
+}
+
+func (s *shell) put(n int, name, text string) error {
+	dir := strconv.Itoa(n)
+	if err := makeDir(s.folder, dir); err != nil {
+		return err
+	}
+	return writeFile(s.folder, dir+"/"+name, text)
+}
+
+// makeDir makes a folder into which the build's users may write. The folder
+// above all of them is closed to other users of this host.
+func makeDir(root *os.Root, dir string) error {
+	if err := root.Mkdir(dir, 0o777); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("making work folder: %w", err)
+	}
+	if err := root.Chmod(dir, 0o777); err != nil {
+		return fmt.Errorf("making work folder: %w", err)
+	}
+	return nil
+}
+
+// writeFile makes a new file that the build's users may read.
+func writeFile(root *os.Root, name, text string) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("writing script: %w", err)
+	}
+	_, err = io.WriteString(f, text)
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return fmt.Errorf("writing script: %w", err)
+	}
+	return nil
+}
