@@ -169,6 +169,8 @@ type Summary struct {
 	CreatedAt time.Time `json:"created_at"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// Revision is the execution's: a list never goes back to a smaller one.
+	Revision int64 `json:"revision,omitempty"`
 }
 
 // Summary is the execution as lists show it.
@@ -177,7 +179,7 @@ func (x *Execution) Summary() Summary {
 		ID: x.ID, Forge: x.Repo.Forge, Repo: x.Repo.FullName(), Pipeline: x.Pipeline.Name,
 		Number: x.Number, Status: x.Status, Trigger: x.Trigger.Name(), SHA: x.Trigger.SHA,
 		Ref: x.Trigger.Ref, Message: x.Trigger.Message, Actor: x.Trigger.Actor.Login, Reason: x.Reason,
-		CreatedAt: x.CreatedAt, StartedAt: x.StartedAt, EndedAt: x.EndedAt,
+		CreatedAt: x.CreatedAt, StartedAt: x.StartedAt, EndedAt: x.EndedAt, Revision: x.Revision,
 	}
 }
 
