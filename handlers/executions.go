@@ -176,6 +176,11 @@ func (s *Server) retryExecution(c *gin.Context) {
 	s.submitted(c, id, err)
 }
 
+func (s *Server) rerunExecution(c *gin.Context) {
+	id, err := s.rerun(c)
+	s.submitted(c, id, err)
+}
+
 func (s *Server) submitted(c *gin.Context, id string, err error) {
 	if err != nil {
 		s.fail(c, err)
@@ -216,6 +221,14 @@ func (s *Server) retry(c *gin.Context, in retryRequest) (string, error) {
 		return "", refuse(http.StatusUnprocessableEntity, "invalid", "the execution has no stage %q", in.Stage)
 	}
 	return s.submit(c, pipeline.Event{Type: pipeline.RetryRequested, Board: x.Board, Execution: x.ID, Stage: in.Stage})
+}
+
+func (s *Server) rerun(c *gin.Context) (string, error) {
+	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		return "", err
+	}
+	return s.submit(c, pipeline.Event{Type: pipeline.RerunRequested, Board: x.Board, Execution: x.ID})
 }
 
 // submit sends an event in the name of the request's sender. A request that

@@ -256,6 +256,11 @@ func (s *Server) retryForm(c *gin.Context) {
 	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
 }
 
+func (s *Server) rerunForm(c *gin.Context) {
+	_, err := s.rerun(c)
+	s.backTo(c, "/", err)
+}
+
 func (s *Server) replayForm(c *gin.Context) {
 	_, err := s.replay(c, c.Query("forge"))
 	s.backTo(c, "/deliveries", err)

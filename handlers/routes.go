@@ -59,6 +59,7 @@ func (s *Server) api() []route {
 		{get, "/executions/{id}", reading, s.getExecution, "One execution with its stages and actions", []param{followable}, body{}, 200, asJSON(executionDetail{})},
 		{post, "/executions/{id}/stop", writing, s.stopExecution, "Stop an execution", nil, asJSON(stopRequest{}), 202, asJSON(submitted{})},
 		{post, "/executions/{id}/retry", writing, s.retryExecution, "Retry the failed stage of an execution", nil, asJSON(retryRequest{}), 202, asJSON(submitted{})},
+		{post, "/executions/{id}/rerun", writing, s.rerunExecution, "Start a new execution of the same commit and definition", nil, body{}, 202, asJSON(submitted{})},
 		{get, "/builds/{id}", reading, s.getBuild, "One build with its phases", []param{followable}, body{}, 200, asJSON(buildDetail{})},
 		{get, "/builds/{id}/log", reading, s.getLog, "A build's log as plain text; takes Range",
 			[]param{{"line", "integer", "begin at this line, from 1"}, {"lines", "integer", "at most so many lines, with line"}, followable}, body{}, 200, asBytes("text/plain")},
@@ -146,6 +147,7 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.GET("/executions/:id", read, s.executionPage)
 	web.POST("/executions/:id/stop", write, s.stopForm)
 	web.POST("/executions/:id/retry", write, s.retryForm)
+	web.POST("/executions/:id/rerun", write, s.rerunForm)
 	web.GET("/builds/:id", read, s.buildPage)
 	web.GET("/deployments/:id", read, s.buildPage)
 	web.GET("/deliveries", read, s.deliveriesPage)
