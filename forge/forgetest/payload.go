@@ -25,11 +25,9 @@ func userOf(login string) map[string]any {
 
 func repositoryOf(r Repo) map[string]any {
 	web := "https://github.com/" + r.FullName()
-	owner := userOf(r.Owner)
-	owner["name"] = r.Owner
 	return map[string]any{
 		"id": r.ID, "node_id": "R_" + strconv.FormatInt(r.ID, 10), "name": r.Name, "full_name": r.FullName(), "private": r.Private,
-		"owner": owner, "html_url": web, "url": "https://api.github.com/repos/" + r.FullName(), "fork": false,
+		"owner": userOf(r.Owner), "html_url": web, "url": "https://api.github.com/repos/" + r.FullName(), "fork": false,
 		"clone_url": cmp.Or(r.CloneURL, web+".git"), "default_branch": cmp.Or(r.DefaultBranch, "main"), "archived": false,
 		"created_at": "2024-01-02T03:04:05Z", "updated_at": "2024-01-02T03:04:05Z", "pushed_at": time.Now().UTC().Format(time.RFC3339),
 		"custom_properties": map[string]any{"team": []string{"a", "b"}},
@@ -97,6 +95,7 @@ func (p Push) Payload(r Repo) map[string]any {
 	repo := repositoryOf(r)
 	repo["pushed_at"] = time.Now().Unix()
 	repo["created_at"] = 1704164645
+	repo["owner"].(map[string]any)["name"] = r.Owner // in pushes only
 	payload := map[string]any{
 		"ref": p.Ref, "before": before, "after": after, "base_ref": nil, "forced": p.Forced,
 		"created": before == Zeros, "deleted": after == Zeros, "head_commit": nil, "commits": []any{},

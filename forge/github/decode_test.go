@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,11 +136,30 @@ func change(t *testing.T, file string, fields map[string]any) []byte {
 		}
 		at[keys[len(keys)-1]] = value
 	}
-	body, err := json.Marshal(doc)
+	return mustJSON(t, doc)
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	body, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return body
+}
+
+func TestC06FormIsTheSameEvent(t *testing.T) {
+	body := change(t, "push.none.6.json", nil)
+	want, err := Decode("github", headers("push"), body, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := headers("push")
+	h.Set("Content-Type", "application/x-www-form-urlencoded")
+	got, err := Decode("github", h, []byte("payload="+url.QueryEscape(string(body))), "")
+	if diff := gocmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-JSON +form):\n%s", err, diff)
+	}
 }
 
 const zeros = "0000000000000000000000000000000000000000"
