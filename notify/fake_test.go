@@ -22,6 +22,7 @@ type fakeStore struct {
 	states     map[string][]byte
 	items      map[string]*fakeItem
 	claims     int
+	changed    chan struct{} // closed when something is marked or given back
 }
 
 type fakeItem struct {
@@ -36,6 +37,7 @@ func newFakeStore() *fakeStore {
 	return &fakeStore{
 		executions: map[string]pipeline.Execution{}, builds: map[string][]pipeline.Build{},
 		states: map[string][]byte{}, items: map[string]*fakeItem{},
+		changed: make(chan struct{}),
 	}
 }
 
@@ -55,6 +57,7 @@ func (s *fakeStore) commit(x pipeline.Execution, builds ...pipeline.Build) {
 		s.items[x.ID] = it
 	}
 	it.due, it.marked = time.Now(), true
+	s.announce()
 }
 
 func (s *fakeStore) ClaimReport(_ context.Context, lease time.Duration) (pipeline.ReportItem, error) {
@@ -90,6 +93,7 @@ func (s *fakeStore) FinishReport(_ context.Context, item pipeline.ReportItem) er
 	if !it.marked {
 		delete(s.items, item.Execution)
 	}
+	s.announce()
 	return nil
 }
 
@@ -103,6 +107,36 @@ func (s *fakeStore) DeferReport(_ context.Context, item pipeline.ReportItem, unt
 	it.leased, it.claim = time.Time{}, ""
 	if !it.marked {
 		it.due = until
+	}
+	s.announce()
+	return nil
+}
+
+func (s *fakeStore) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *fakeStore) Wait(ctx context.Context, fallback time.Duration) error {
+	s.mu.Lock()
+	now, wait, changed := time.Now(), fallback, s.changed
+	for _, it := range s.items {
+		at := it.due
+		if it.leased.After(at) {
+			at = it.leased
+		}
+		wait = min(wait, at.Sub(now))
+	}
+	s.mu.Unlock()
+	if wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-timer.C:
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ type Outbox interface {
 	// DeferReport gives the item back, due at until, or at once if it was marked
 	// again since the claim. A claim that has run out changes nothing.
 	DeferReport(ctx context.Context, item pipeline.ReportItem, until time.Time) error
+	// Wait returns when an item may be due, fallback is over, or ctx is.
+	Wait(ctx context.Context, fallback time.Duration) error
 }
 
 // Records are the executions themselves, and what was reported of them.
@@ -96,10 +98,6 @@ type Options struct {
 	Log     *slog.Logger
 	// Lease is how long a claim holds: 2 minutes; at least twice SendTimeout.
 	Lease time.Duration
-	// Poll is how often an empty outbox is looked at: 250 ms. Wake, if not nil,
-	// makes it look at once.
-	Poll time.Duration
-	Wake <-chan struct{}
 	// Progress is the least time between two reports of an execution whose
 	// state is still the same word: 15 s, and more with many executions.
 	Progress time.Duration
@@ -114,7 +112,6 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Lease = cmp.Or(o.Lease, 2*time.Minute)
-	o.Poll = cmp.Or(o.Poll, 250*time.Millisecond)
 	o.Progress = cmp.Or(o.Progress, 15*time.Second)
 	o.SendTimeout = cmp.Or(o.SendTimeout, 30*time.Second)
 	o.KeepTrying = cmp.Or(o.KeepTrying, 24*time.Hour)

@@ -50,24 +50,18 @@ func (r *Reporter) Run(ctx context.Context) error {
 			continue
 		}
 		<-slots
-		wait := r.opts.Poll
-		if !errors.Is(err, pipeline.ErrNotFound) && ctx.Err() == nil {
-			r.opts.Log.WarnContext(ctx, "claiming a report", "error", err)
-			wait = max(wait, time.Second)
+		if errors.Is(err, pipeline.ErrNotFound) {
+			err = r.outbox.Wait(ctx, fallback)
 		}
-		r.idle(ctx, wait)
+		if err != nil && ctx.Err() == nil {
+			r.opts.Log.WarnContext(ctx, "claiming a report", "error", err)
+			pause(ctx, storeRetry)
+		}
 	}
 }
 
-func (r *Reporter) idle(ctx context.Context, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case <-r.opts.Wake:
-	}
-}
+// fallback is how often an outbox is looked at that says nothing.
+const fallback = 5 * time.Second
 
 // accept puts a claimed item into its lane if there is something to send, else
 // it is done with it at once. free is called when the item is let go.
@@ -126,6 +120,8 @@ func (r *Reporter) finish(ctx context.Context, item pipeline.ReportItem) {
 func (r *Reporter) later(ctx context.Context, item pipeline.ReportItem, until time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.SendTimeout)
 	defer cancel()
+	// The outbox counts in milliseconds: it must not be due too early.
+	until = until.Truncate(time.Millisecond).Add(time.Millisecond)
 	if err := r.outbox.DeferReport(ctx, item, until); err != nil {
 		r.opts.Log.WarnContext(ctx, "deferring a report", "execution", item.Execution, "error", err)
 	}
