@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/forge/github"
@@ -22,18 +24,34 @@ const (
 	localForge  = "local"
 )
 
+// cloneTokenLife is how long a job's credential for the built-in git host
+// serves: a job fetches its source at its beginning.
+const cloneTokenLife = time.Hour
+
+// tokenReuse is how long a credential of a forge is given out again. GitHub's
+// live for an hour.
+const tokenReuse = 30 * time.Minute
+
 // forges are the git hosts that this server knows.
 type forges struct {
 	cfg    config.Config
 	github *github.Client
 	local  localHost
 	bodies bodyReader
+
+	mu     sync.Mutex
+	tokens map[string]cloneToken
+}
+
+type cloneToken struct {
+	value string
+	until time.Time
 }
 
 // localHost is the built-in git host as the engine uses it.
 type localHost interface {
-	// CloneURL is where this process reads the repository, without a credential.
-	CloneURL(owner, name string) string
+	// ReadToken makes a password that reads one repository.
+	ReadToken(owner, name string, life time.Duration) string
 }
 
 // bodyReader opens bodies of deliveries that are kept as blobs.
@@ -54,7 +72,7 @@ func newForges(cfg config.Config, local localHost, bodies bodyReader) (*forges, 
 	if err != nil {
 		return nil, usage(err)
 	}
-	return &forges{cfg: cfg, github: client, local: local, bodies: bodies}, nil
+	return &forges{cfg: cfg, github: client, local: local, bodies: bodies, tokens: map[string]cloneToken{}}, nil
 }
 
 // Event reads a delivery in the words all forges share.
@@ -92,13 +110,36 @@ func (f *forges) OpenPull(ctx context.Context, e forge.Event, branch string) (in
 // else.
 func (f *forges) Clone(ctx context.Context, repo forge.Repo, installation int64) (user, password string, err error) {
 	if repo.Forge == localForge {
-		return "slipway", gitToken(f.cfg, repo.FullName()), nil
+		return "slipway", f.local.ReadToken(repo.Owner, repo.Name, cloneTokenLife), nil
 	}
-	token, _, err := f.github.Token(ctx, installation, repo, nil)
-	if errors.Is(err, forge.ErrNoCredentials) {
+	token, err := f.cloneToken(ctx, repo, installation)
+	if err != nil {
 		return "", "", err
 	}
-	return "x-access-token", token, err
+	return "x-access-token", token, nil
+}
+
+// cloneToken reuses a repository's token: minting one takes a request to the
+// forge, which would be in every build's way.
+func (f *forges) cloneToken(ctx context.Context, repo forge.Repo, installation int64) (string, error) {
+	key := fmt.Sprintf("%d %s %s", installation, repo.ID, repo.FullName())
+	f.mu.Lock()
+	known, ok := f.tokens[key]
+	f.mu.Unlock()
+	if ok && time.Now().Before(known.until) {
+		return known.value, nil
+	}
+	value, _, err := f.github.Token(ctx, installation, repo, nil)
+	if err != nil {
+		return "", err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.tokens) > 10_000 {
+		clear(f.tokens)
+	}
+	f.tokens[key] = cloneToken{value, time.Now().Add(tokenReuse)}
+	return value, nil
 }
 
 // hooks are the forge entries that may send webhooks.
@@ -123,4 +164,11 @@ func (f *forges) scanGitHub(h http.Header, payload []byte) (handlers.Scan, error
 		s.Ignore = "it is meant for App " + d.TargetID + ", not for ours"
 	}
 	return s, err
+}
+
+// inCluster reports whether this is a Kubernetes pod, where a mounted secret is
+// readable to its group.
+func inCluster() bool {
+	_, err := os.Stat("/var/run/secrets/kubernetes.io/serviceaccount")
+	return err == nil
 }

@@ -116,3 +116,23 @@ func set(v reflect.Value, raw string) error {
 	}
 	return nil
 }
+
+// Secrets are the values of all keys that hold one, for masking.
+func Secrets(c Config) []string {
+	var out []string
+	v := reflect.ValueOf(&c).Elem()
+	walkSecrets(v, &out)
+	return out
+}
+
+func walkSecrets(v reflect.Value, out *[]string) {
+	for i := range v.NumField() {
+		f, t := v.Field(i), v.Type().Field(i)
+		switch {
+		case f.Kind() == reflect.Struct:
+			walkSecrets(f, out)
+		case t.Tag.Get("secret") != "" && f.String() != "":
+			*out = append(*out, splitList(f.String())...)
+		}
+	}
+}

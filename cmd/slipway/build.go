@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-ci/slipway/internal/archive"
+	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/runner"
+)
+
+func (a *app) buildCommand() *cobra.Command {
+	var o localBuild
+	c := &cobra.Command{
+		Use:   "build [DIR]",
+		Short: "Run a buildspec here and now, exactly as a runner would",
+		Long: `Runs the buildspec of DIR (default: this folder) with the runner's own code:
+no server and no Redis. It works in DIR itself; --copy works in a copy.
+Artifacts are always collected and checked; --artifacts keeps them.`,
+		Example: "    slipway build\n    slipway build --engine host --env STAGE=dev --artifacts dist .",
+		Args:    usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.engineNamed = c.Flags().Changed("engine")
+			o.dir = "."
+			if len(args) == 1 {
+				o.dir = args[0]
+			}
+			return a.build(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.buildspec, "buildspec", "", "buildspec `file`, relative to DIR (default buildspec.yml)")
+	f.StringVar(&o.image, "image", "", "`image` to build in")
+	f.StringVar(&o.engine, "engine", "", "docker, host (isolates nothing) or auto (default docker)")
+	f.StringArrayVar(&o.env, "env", nil, "`K=V`: set a variable; may be repeated")
+	f.StringVar(&o.artifacts, "artifacts", "", "`folder` to unpack the artifacts into")
+	f.StringVar(&o.report, "report", "", "`file` to write the build's record to, as JSON")
+	f.DurationVar(&o.timeout, "timeout", time.Hour, "time limit")
+	f.BoolVar(&o.copied, "copy", false, "work in a copy of DIR")
+	f.BoolVar(&o.privileged, "privileged", false, "run the container privileged")
+	return c
+}
+
+type localBuild struct {
+	dir, buildspec, image, engine, artifacts, report string
+	env                                              []string
+	timeout                                          time.Duration
+	copied, privileged, engineNamed                  bool
+}
+
+func (a *app) build(ctx context.Context, o localBuild) error {
+	cfg, err := a.settings()
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return usage(err)
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return usage(fmt.Errorf("%s is not a folder", o.dir))
+	}
+	order, err := a.localOrder(ctx, cfg, o, dir)
+	if err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp("", "slipway-build-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	if o.copied {
+		if dir, err = copyTree(dir, filepath.Join(temp, "copy")); err != nil {
+			return err
+		}
+	}
+	engine, err := a.localEngine(ctx, cfg, o, order.Image)
+	if err != nil {
+		return err
+	}
+	defer closeEngine(ctx, engine)
+	sink := &localSink{out: a.stdout, dir: o.artifacts, keep: filepath.Join(cfg.Data, "artifacts")}
+	b, outcome := runner.Run(ctx, runner.Options{Engine: engine, Dir: dir, Temp: temp, Name: "local"}, order, sink)
+	if o.report != "" {
+		if err := writeReport(o.report, b); err != nil {
+			return err
+		}
+	}
+	return a.tell(b, outcome)
+}
+
+// tell says how a local build ended, and with which exit code.
+func (a *app) tell(b pipeline.Build, o pipeline.Outcome) error {
+	took := b.EndedAt.Sub(b.StartedAt).Round(time.Millisecond)
+	switch {
+	case o.Status == pipeline.BuildSucceeded:
+		fmt.Fprintf(a.stderr, "build succeeded in %s\n", took)
+		return nil
+	case o.Status == pipeline.BuildFault:
+		return fmt.Errorf("the build could not be run: %s", o.Message)
+	}
+	for _, n := range o.Annotations {
+		fmt.Fprintf(a.stderr, "%s:%d:%d: %s\n", n.Path, n.StartLine, max(n.Column, 1), n.Message)
+	}
+	if f := b.Failure; f != nil && f.Command != "" {
+		fmt.Fprintf(a.stderr, "phase %s: command %q exited with code %d\n", strings.ToLower(f.Phase), firstLine(f.Command), f.Exit)
+	}
+	fmt.Fprintf(a.stderr, "build %s after %s: %s\n", strings.ToLower(string(o.Status)), took, o.Message)
+	if b.Failure != nil && b.Failure.Phase == "DOWNLOAD_SOURCE" {
+		return &exitError{code: exitUsage}
+	}
+	return &exitError{code: exitFailed}
+}
+
+func firstLine(s string) string {
+	line, _, more := strings.Cut(s, "\n")
+	if more {
+		return line + " ..."
+	}
+	return line
+}
+
+// localOrder is the order that a server would have made for this folder.
+func (a *app) localOrder(ctx context.Context, cfg config.Config, o localBuild, dir string) (pipeline.BuildOrder, error) {
+	id := uuid.NewString()
+	name := "local-" + filepath.Base(dir)
+	order := pipeline.BuildOrder{
+		ID: id, Number: 1, Project: name, Buildspec: o.buildspec, Timeout: o.timeout,
+		Privileged: o.privileged, Trusted: true,
+	}
+	order.Image = resolveImage(cfg.Images, orDefault(orDefault(o.image, cfg.Image), standardImage))
+	order.Source.SHA, order.Source.FetchRef = headOf(ctx, dir)
+	x := pipeline.Execution{Project: name, Trigger: pipeline.Trigger{SHA: order.Source.SHA, Ref: order.Source.FetchRef}}
+	for _, v := range (&orders{cfg: cfg}).builtIn(&order, x) {
+		if !strings.HasPrefix(v.Name, "CODEBUILD_WEBHOOK_") {
+			order.BuiltIn = append(order.BuiltIn, v)
+		}
+	}
+	for _, kv := range o.env {
+		name, value, ok := strings.Cut(kv, "=")
+		if !ok || name == "" {
+			return order, usage(fmt.Errorf("--env: want K=V, have %q", kv))
+		}
+		if strings.HasPrefix(name, "CODEBUILD_") && !strings.HasPrefix(name, "CODEBUILD_CONFIG_") {
+			return order, usage(fmt.Errorf("--env: %s: names beginning with CODEBUILD_ are reserved", name))
+		}
+		order.Variables = append(order.Variables, pipeline.Variable{Name: name, Value: value})
+	}
+	return order, nil
+}
+
+// headOf is the folder's commit and branch, if it is a git work tree.
+func headOf(ctx context.Context, dir string) (sha, ref string) {
+	git := func(args ...string) string {
+		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(out))
+	}
+	return git("rev-parse", "--verify", "-q", "HEAD"), git("symbolic-ref", "-q", "HEAD")
+}
+
+// localSink prints the log and keeps the artifacts.
+type localSink struct {
+	out       io.Writer
+	dir, keep string
+}
+
+func (s *localSink) Log(p []byte) error {
+	_, err := s.out.Write(p)
+	return err
+}
+
+func (s *localSink) Report(pipeline.Build) {}
+
+func (s *localSink) Artifact(_ context.Context, a pipeline.Artifact, r io.Reader) (pipeline.Artifact, error) {
+	dest := s.dir
+	if dest == "" {
+		dest = s.keep
+	}
+	if a.Name != buildArtifact || s.dir == "" {
+		dest = filepath.Join(dest, a.Name)
+	}
+	if err := os.MkdirAll(dest, 0o755); err != nil {
+		return a, err
+	}
+	sum, err := archive.Unpack(r, dest, archive.Limits{})
+	a.Bytes, a.Files = sum.Bytes, sum.Entries
+	return a, err
+}
+
+func writeReport(path string, b pipeline.Build) error {
+	data, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(data, '\n'), 0o644)
+}
+
+func copyTree(from, to string) (string, error) {
+	return to, errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.CopyFS(to, os.DirFS(from)))
+}
+
+// hostEnvironment is what a build on this host may inherit: what a shell
+// needs, and nothing that may hold a secret.
+func hostEnvironment(getenv func(string) string) []string {
+	var out []string
+	for _, name := range []string{"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME"} {
+		if v := getenv(name); v != "" {
+			out = append(out, name+"="+v)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

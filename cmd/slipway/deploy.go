@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-ci/slipway/deployer"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+func (a *app) deployCommand() *cobra.Command {
+	var o localDeploy
+	c := &cobra.Command{
+		Use:   "deploy BUNDLE|DIR",
+		Short: "Apply an appspec to this host as the agent would",
+		Long: `Applies a revision, a folder or a zip, tar, tar.gz or tar.zst file with an
+appspec.yml in it, to this host: no server, no Redis. Lifecycle events run in
+CodeDeploy's order; files are installed in one transaction, and a deployment
+that fails before Install has ended leaves the host as it was.`,
+		Example: "    slipway deploy --root /tmp/try ./dist\n    slipway deploy --events BeforeInstall,Install,AfterInstall bundle.zip",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.deploy(c.Context(), o, args[0])
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.root, "root", "", "`folder` under which destinations land (default: the real /)")
+	f.StringSliceVar(&o.events, "events", nil, "lifecycle `events` to run, comma-separated (default: all)")
+	f.StringVar(&o.group, "group", "local", "deployment group")
+	f.StringVar(&o.application, "application", "", "application (default: the revision's name)")
+	f.StringVar(&o.exists, "file-exists-behavior", "", "DISALLOW, OVERWRITE or RETAIN, unless the appspec says")
+	f.StringVar(&o.appspec, "appspec", "", "`name` of the appspec in the revision")
+	f.BoolVar(&o.ignoreStop, "ignore-application-stop-failures", false, "go on when ApplicationStop fails")
+	return c
+}
+
+type localDeploy struct {
+	root, group, application, exists, appspec string
+	events                                    []string
+	ignoreStop                                bool
+}
+
+func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error {
+	cfg, err := a.settings()
+	if err != nil {
+		return err
+	}
+	d, err := deployer.New(deployer.Options{Root: filepath.Join(cfg.Data, "agent"), TargetRoot: o.root, Log: a.logger(cfg)})
+	if err != nil {
+		return err
+	}
+	if err := d.Recover(ctx); err != nil {
+		return fmt.Errorf("recovering an interrupted deployment: %w", err)
+	}
+	id := "d-" + strings.ToUpper(uuid.NewString()[:8]) + "L"
+	if o.application == "" {
+		o.application = strings.TrimSuffix(filepath.Base(revision), filepath.Ext(revision))
+	}
+	result, err := d.Apply(ctx, deployer.Deployment{
+		ID: id, Application: o.application, Group: o.group, Revision: revision, AppSpec: o.appspec,
+		FileExistsBehavior: o.exists, Events: o.events, IgnoreApplicationStopFailures: o.ignoreStop,
+	}, eventPrinter{a.stdout})
+	for _, w := range result.Warnings {
+		fmt.Fprintf(a.stderr, "warning: %s: %s\n", w.Code, w.Message)
+	}
+	mistake, isMistake := errors.AsType[*pipeline.UserError](err)
+	switch {
+	case err == nil:
+		fmt.Fprintf(a.stderr, "deployment %s succeeded\n", id)
+		return nil
+	case isMistake && len(result.Events) == 0:
+		return usage(mistake)
+	case isMistake:
+		return &exitError{exitFailed, mistake}
+	}
+	return err
+}
+
+// eventPrinter shows a deployment on the terminal.
+type eventPrinter struct{ w io.Writer }
+
+func (p eventPrinter) Event(e deployer.Event) {
+	switch e.Status {
+	case pipeline.DeploymentInProgress:
+		fmt.Fprintf(p.w, "%s\n", e.Name)
+	case pipeline.DeploymentSkipped:
+	default:
+		fmt.Fprintf(p.w, "%s: %s in %s\n", e.Name, e.Status, e.End.Sub(e.Start).Round(time.Millisecond))
+	}
+}
+
+func (p eventPrinter) Output(_ string, out []byte) { _, _ = p.w.Write(out) }

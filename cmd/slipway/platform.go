@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-ci/slipway/dispatch"
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/forge/local"
+	"github.com/slipway-ci/slipway/handlers"
+	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/notify"
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/queue"
+	"github.com/slipway-ci/slipway/runner/source"
+	"github.com/slipway-ci/slipway/store"
+	"github.com/slipway-ci/slipway/store/artifacts"
+	"github.com/slipway-ci/slipway/store/logs"
+)
+
+// platform is the server's side of Slipway, wired: what hears, carries,
+// decides, remembers and tells.
+type platform struct {
+	cfg          config.Config
+	log          *slog.Logger
+	inbox        *queue.Inbox
+	jobs         *queue.Jobs
+	store        *store.Store
+	blobs        *artifacts.Store
+	logs         *logs.Store
+	forges       *forges
+	host         *local.Host
+	mirrors      *source.Store
+	control      *dispatch.Service
+	orchestrator *pipeline.Orchestrator
+	relay        *pipeline.Relay
+	reporter     *notify.Reporter
+	closers      []func() error
+}
+
+// newPlatform wires the server. It connects to Redis and opens the stores, and
+// starts nothing.
+func newPlatform(ctx context.Context, cfg config.Config, log *slog.Logger) (p *platform, err error) {
+	p = &platform{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if err := p.openState(ctx); err != nil {
+		return nil, err
+	}
+	p.host, err = local.New(local.Options{
+		Dir: filepath.Join(cfg.Data, "git"), URL: cfg.ExternalURL + "/", Tokens: []string{cfg.AdminToken},
+		Deliver: p.localPush, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.forges, err = newForges(cfg, p.host, p.blobs); err != nil {
+		return nil, err
+	}
+	p.mirrors, err = source.New(source.Options{Dir: filepath.Join(cfg.Data, "mirrors"), Env: gitEnvironment(), Timeout: time.Minute})
+	if err != nil {
+		return nil, err
+	}
+	p.wire()
+	return p, nil
+}
+
+func (p *platform) openState(ctx context.Context) error {
+	rdb, err := queue.Open(p.cfg.Redis.URL)
+	if err != nil {
+		return usage(fmt.Errorf("redis.url: %w", err))
+	}
+	p.closers = append(p.closers, rdb.Close)
+	p.inbox = queue.NewInbox(rdb, queue.InboxOptions{Lease: p.cfg.Limits.Lease}, p.log)
+	p.jobs = queue.NewJobs(rdb, queue.JobsOptions{Lease: p.cfg.Limits.Lease}, p.log)
+	p.closers = append(p.closers, p.jobs.Close)
+	p.store = store.New(rdb, store.Options{}, p.log)
+	if p.blobs, err = artifacts.Open(ctx, p.blobURL()); err != nil {
+		return usage(fmt.Errorf("blob_url: %w", err))
+	}
+	p.closers = append(p.closers, p.blobs.Close)
+	if p.logs, err = logs.Open(ctx, p.blobURL(), p.store.Tails()); err != nil {
+		return usage(fmt.Errorf("blob_url: %w", err))
+	}
+	p.closers = append(p.closers, p.logs.Close)
+	return nil
+}
+
+func (p *platform) wire() {
+	now := time.Now
+	o := &orders{cfg: p.cfg, credentials: p.forges, bundler: bundles{p.mirrors, p.cfg.Data}, blobs: p.blobs, now: now}
+	p.control = dispatch.New(p.jobs, p.store, p.logs, p.blobs, o, p.inbox, now, p.log)
+	p.relay = pipeline.NewRelay(p.store, p.control, p.inbox, now, p.log)
+	defs := &definitions{cfg: p.cfg, credentials: p.forges, files: p.mirrors}
+	rules := pipeline.Rules{InfrastructureRetries: p.cfg.Limits.InfrastructureRetries, QueuedTimeout: p.cfg.Limits.QueuedTimeout}
+	p.orchestrator = pipeline.NewOrchestrator(p.store, p.forges, defs, p.relay, rules, now, p.log)
+	spacing := p.cfg.Limits.ReportSpacing
+	if spacing == 0 {
+		spacing = notify.Spacing(p.cfg.GitHub.APIURL)
+	}
+	p.reporter = notify.New(p.store, p.store, notify.Options{
+		Forges:  map[string]notify.Forge{githubForge: {Checks: p.forges.github, Statuses: p.forges.github, Spacing: spacing}},
+		BaseURL: p.cfg.ExternalURL, Log: p.log, Wake: p.store.ReportWake(),
+	})
+}
+
+func (p *platform) blobURL() string {
+	if p.cfg.BlobURL != "" {
+		return p.cfg.BlobURL
+	}
+	return "file://" + filepath.Join(p.cfg.Data, "blobs")
+}
+
+// localPush puts a push to the built-in git host into the inbox, like any
+// other forge's delivery.
+func (p *platform) localPush(ctx context.Context, e forge.Event) error {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	_, err = p.inbox.Receive(ctx, pipeline.Delivery{
+		V: 1, Forge: localForge, ID: e.Delivery, Event: string(e.Kind), Repo: e.Repo.FullName(),
+		ReceivedAt: time.Now().UTC(), Body: body, Bytes: int64(len(body)), Verdict: pipeline.Accepted,
+	})
+	return err
+}
+
+// watchInterval is how often the relay looks for what no event announces.
+const watchInterval = 500 * time.Millisecond
+
+// run does the server's work until ctx ends.
+func (p *platform) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return p.inbox.Run(ctx, queue.Handler{Delivery: p.orchestrator.Delivery, Event: p.orchestrator.Event})
+	})
+	g.Go(func() error { return p.relay.Run(ctx, watchInterval) })
+	g.Go(func() error { return p.reporter.Run(ctx) })
+	g.Go(func() error { return p.host.Run(ctx) })
+	return g.Wait()
+}
+
+func (p *platform) close() {
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		if err := p.closers[i](); err != nil {
+			p.log.Warn("closing", "error", err)
+		}
+	}
+}
+
+// handler is the HTTP side.
+func (p *platform) handler(openReads bool) (*handlers.Server, error) {
+	return handlers.New(handlers.Options{
+		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
+		Executions: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
+		DeadLetters: deadLetters{p.inbox}, Workers: workers{p.jobs}, Control: p.control,
+		Git: http.StripPrefix("", p.host),
+		Access: handlers.Access{
+			AdminTokens: []string{p.cfg.AdminToken},
+			Workers:     []handlers.WorkerToken{{Name: "worker", Token: workerToken(p.cfg)}},
+			SessionKey:  derive(p.cfg, "sessions"), OpenReading: openReads,
+			// The git host checks its own tokens, those of jobs among them.
+			Git: func(context.Context, string, string, string, bool) bool { return true },
+		},
+		Checks: p.checks(), QueueDepths: p.depths, ExternalURL: p.cfg.ExternalURL, Version: version, Log: p.log,
+	})
+}
+
+// checks are what /readyz asks.
+func (p *platform) checks() []handlers.Check {
+	return []handlers.Check{
+		{Name: "redis", Run: p.checkRedis},
+		{Name: "blobs", Run: p.blobs.Check},
+		{Name: "github", Run: func(ctx context.Context) error {
+			if err := p.forges.github.Check(ctx); !errors.Is(err, forge.ErrNoCredentials) {
+				return err
+			}
+			return nil // it can receive, and report nothing: a valid configuration
+		}},
+	}
+}
+
+func (p *platform) checkRedis(ctx context.Context) error {
+	d, err := p.inbox.Durability(ctx)
+	if err != nil {
+		return err
+	}
+	if d.Mode == queue.NotDurable && p.cfg.Redis.Durability != "relaxed" {
+		return errors.New("an acknowledged webhook may be lost when Redis dies: set appendonly yes and appendfsync always, or redis.durability: relaxed")
+	}
+	return nil
+}
+
+// depths count the waiting jobs of each class.
+func (p *platform) depths(ctx context.Context) (map[string]int64, error) {
+	classes, err := p.jobs.Classes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]int64{}
+	for _, c := range classes {
+		n, err := p.jobs.Waiting(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		out[c] = int64(n.Waiting)
+	}
+	return out, nil
+}
+
+// deadLetters and workers say the queue's words in the API's types.
+type deadLetters struct{ inbox *queue.Inbox }
+
+func (d deadLetters) DeadLetters(ctx context.Context, limit int, after string) (pipeline.Page[handlers.DeadLetter], error) {
+	page, err := d.inbox.DeadLetters(ctx, limit, after)
+	out := pipeline.Page[handlers.DeadLetter]{Next: page.Next}
+	for _, l := range page.Items {
+		out.Items = append(out.Items, handlers.DeadLetter(l))
+	}
+	return out, err
+}
+
+func (d deadLetters) ReplayDeadLetter(ctx context.Context, id string) error {
+	return d.inbox.ReplayDead(ctx, id)
+}
+
+type workers struct{ jobs *queue.Jobs }
+
+func (w workers) Workers(ctx context.Context) ([]handlers.Worker, error) {
+	states, err := w.jobs.Workers(ctx)
+	out := make([]handlers.Worker, 0, len(states))
+	for _, s := range states {
+		out = append(out, handlers.Worker(s))
+	}
+	return out, err
+}

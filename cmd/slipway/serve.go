@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-ci/slipway/handlers"
+	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/internal/redact"
+)
+
+func (a *app) serverCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Run the server: webhooks, API, pages and the engine that decides",
+		Long: `Runs everything but builds and deployments: those are a runner's and an agent's.
+Any number of servers share one Redis and one blob store.`,
+		Args: usageArgs(cobra.NoArgs),
+	}
+	change := a.serveFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.serve(c.Context(), change, serving{})
+	}
+	return c
+}
+
+func (a *app) upCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Run all of Slipway in one process",
+		Long: `Runs server, runner and agent in one process. Without redis.url it starts the
+redis-server on PATH, or keeps the state in this process where there is none.`,
+		Args: usageArgs(cobra.NoArgs),
+	}
+	change := a.serveFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.serve(c.Context(), change, serving{runner: true, agent: true})
+	}
+	return c
+}
+
+// serveFlags are the flags of commands that serve; what they change is applied
+// to the configuration last.
+func (a *app) serveFlags(c *cobra.Command) func(*config.Config) {
+	var listen, data, redisURL, external, engine string
+	f := c.Flags()
+	f.StringVar(&listen, "listen", "", "`address` to listen on")
+	f.StringVar(&data, "data", "", "data `folder`")
+	f.StringVar(&redisURL, "redis-url", "", "Redis `address`")
+	f.StringVar(&external, "external-url", "", "how browsers and forges reach this server")
+	f.StringVar(&engine, "engine", "", "docker or host")
+	return func(cfg *config.Config) {
+		for to, value := range map[*string]string{
+			&cfg.Listen: listen, &cfg.Data: data, &cfg.Redis.URL: redisURL, &cfg.ExternalURL: external, &cfg.Engine: engine,
+		} {
+			if value != "" {
+				*to = value
+			}
+		}
+	}
+}
+
+// serving says which roles share the process, and what to do when it serves.
+type serving struct {
+	runner, agent bool
+	// busyOK takes another port if the configured one is busy.
+	busyOK bool
+	// quiet leaves the greeting to ready.
+	quiet bool
+	// ready is called once the server answers; when it returns, the process ends
+	// with its error.
+	ready func(ctx context.Context, p *platform) error
+}
+
+// serve runs a server, and the other roles asked for, until ctx ends.
+func (a *app) serve(ctx context.Context, change func(*config.Config), s serving) error {
+	cfg, err := a.settings()
+	if err != nil {
+		return err
+	}
+	change(&cfg)
+	if err := cfg.Check(); err != nil {
+		return usage(err)
+	}
+	cfg.Data, err = filepath.Abs(cfg.Data)
+	if err != nil {
+		return usage(err)
+	}
+	unlock, err := lockData(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := ensureToken(&cfg); err != nil {
+		return err
+	}
+	log := a.serverLog(cfg)
+	if cfg.Redis.URL == "" {
+		embedded, err := startEmbedded(ctx, cfg.Data, log)
+		if err != nil {
+			return err
+		}
+		defer embedded.close()
+		cfg.Redis.URL = embedded.url
+		if !embedded.durable {
+			cfg.Redis.Durability = "relaxed"
+		}
+	}
+	return a.serveOn(ctx, cfg, log, s)
+}
+
+// serverLog masks the configuration's secrets, wherever they turn up.
+func (a *app) serverLog(cfg config.Config) *slog.Logger {
+	m := redact.New(config.Secrets(cfg)...)
+	out := m.Writer(a.stderr)
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Log)) // checked with the configuration
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
+}
+
+func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, s serving) error {
+	l, err := listen(cfg.Listen, s.busyOK)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	cfg.Listen = l.Addr().String()
+	if cfg.ExternalURL == "" {
+		cfg.ExternalURL = "http://" + cfg.Listen
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	p, err := newPlatform(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	h, err := p.handler(cfg.OpenReads || loopback(l.Addr()))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(cfg.Data, "url"), []byte("http://"+cfg.Listen+"\n"), 0o600); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.run(gctx) })
+	g.Go(func() error { return serveHTTP(gctx, l, h) })
+	if s.runner {
+		g.Go(func() error { return a.runRunner(gctx, cfg, p.control, log) })
+	}
+	if s.agent {
+		g.Go(func() error { return runAgent(gctx, cfg, p.control, log) })
+	}
+	g.Go(func() error {
+		if !s.quiet {
+			a.greet(cfg)
+		}
+		if s.ready == nil {
+			return nil
+		}
+		defer stop()
+		return s.ready(gctx, p)
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (a *app) greet(cfg config.Config) {
+	fmt.Fprintf(a.stderr, "Slipway %s listens on %s\n", version, cfg.ExternalURL)
+	fmt.Fprintf(a.stderr, "The admin token is in %s\n", filepath.Join(cfg.Data, tokenFile))
+	if len(cfg.GitHub.Secrets()) == 0 {
+		fmt.Fprintln(a.stderr, "No forge is configured yet: push to the built-in git host, or see docs/how-to/github-app.md")
+	}
+	for _, s := range cfg.GitHub.Secrets() {
+		if len(s) < 16 {
+			fmt.Fprintln(a.stderr, "warning: github.webhook_secret is short; use at least 32 random characters")
+		}
+	}
+}
+
+func listen(addr string, busyOK bool) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil && busyOK {
+		host, _, splitErr := net.SplitHostPort(addr)
+		if splitErr == nil {
+			l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+		}
+	}
+	if err != nil {
+		return nil, usage(fmt.Errorf("listening on %s: %w", addr, err))
+	}
+	return l, nil
+}
+
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// shutdownTime is what requests under way get when the server ends.
+const shutdownTime = 10 * time.Second
+
+func serveHTTP(ctx context.Context, l net.Listener, h *handlers.Server) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	srv.RegisterOnShutdown(h.Drain)
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("shutting down: %w", err), srv.Close())
+	}
+	return nil
+}
