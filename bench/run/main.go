@@ -49,7 +49,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&s.jsonFile, "json", "", "write the results to this `file`, too")
 	flags.IntVar(&s.clients, "clients", 32, "webhook: keep-alive connections")
 	flags.IntVar(&s.rounds, "rounds", 5, "webhook: rounds of each side")
-	flags.DurationVar(&s.round, "round", 4*time.Second, "webhook: length of a round")
+	flags.DurationVar(&s.round, "round", 2*time.Second, "webhook: length of a round")
 	flags.IntVar(&s.builds, "builds", 15, "build: builds of each side")
 	flags.DurationVar(&s.idle, "idle", time.Minute, "idle: how long to watch")
 	if err := flags.Parse(args); err != nil {
