@@ -3,7 +3,6 @@ package github
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -64,7 +63,6 @@ type checkPut struct {
 	spacing time.Duration
 	list    []forge.Annotation // all that shall be there in the end
 	more    int                // left out for want of room
-	minimal bool               // title and a link only
 }
 
 func (p *checkPut) put(ctx context.Context) error {
@@ -72,6 +70,9 @@ func (p *checkPut) put(ctx context.Context) error {
 		if err := p.look(ctx); err != nil {
 			return err
 		}
+	}
+	if p.run.ID == 0 {
+		p.run.Sent = 0 // a new check run has none
 	}
 	// At least one request is made: what changed may be something else than annotations.
 	for first := true; first || p.run.Sent < len(p.list); first = false {
@@ -104,12 +105,6 @@ func (p *checkPut) write(ctx context.Context) error {
 	batch = batch[:min(len(batch), batchLimit)]
 	p.run.Unsure = true
 	err := p.send(ctx, batch)
-	if errors.Is(err, forge.ErrRejected) && !p.minimal {
-		// The forge dislikes something that we did not foresee. The verdict has to
-		// arrive all the same.
-		p.minimal, p.list, batch = true, nil, nil
-		err = p.send(ctx, nil)
-	}
 	if err == nil {
 		p.run.Sent += len(batch)
 	}
@@ -142,9 +137,6 @@ func (p *checkPut) send(ctx context.Context, batch []forge.Annotation) error {
 		StartedAt: seconds(r.StartedAt), CompletedAt: seconds(r.CompletedAt),
 		Output: p.output(batch), Actions: actions(r.Actions),
 	}
-	if p.minimal {
-		body.Actions = nil
-	}
 	if r.Status != "completed" {
 		body.CompletedAt = nil
 	}
@@ -173,10 +165,7 @@ func (p *checkPut) output(batch []forge.Annotation) *gh.CheckRunOutput {
 	if r.Title == "" && r.Summary == "" && r.Text == "" && len(batch) == 0 {
 		return nil
 	}
-	summary, text := r.Summary, r.Text
-	if p.minimal {
-		summary, text = "The forge refused the details.", ""
-	}
+	summary := r.Summary
 	if p.more > 0 {
 		summary = fmt.Sprintf("%d more annotations are not shown.\n\n%s", p.more, summary)
 	}
@@ -184,8 +173,8 @@ func (p *checkPut) output(batch []forge.Annotation) *gh.CheckRunOutput {
 		Title:   gh.String(cmp.Or(line(r.Title, titleLimit), line(r.Name, titleLimit))),
 		Summary: gh.String(markdown(summary, r.DetailsURL)),
 	}
-	if text != "" {
-		out.Text = gh.String(markdown(text, r.DetailsURL))
+	if r.Text != "" {
+		out.Text = gh.String(markdown(r.Text, r.DetailsURL))
 	}
 	for _, a := range batch {
 		out.Annotations = append(out.Annotations, annotation(a))

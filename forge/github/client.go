@@ -308,7 +308,7 @@ func answerText(answer *gh.ErrorResponse) string {
 		if i == 3 {
 			break
 		}
-		b.WriteString("; " + short(strings.TrimSpace(e.Resource+" "+e.Field+" "+e.Code+" "+e.Message)))
+		b.WriteString("; " + short(line(strings.Join([]string{e.Resource, e.Field, e.Code, e.Message}, " "), titleLimit)))
 	}
 	return b.String() + requestID(answer.Response)
 }

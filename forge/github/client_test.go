@@ -439,13 +439,23 @@ func TestC43OwnHostOnly(t *testing.T) {
 	}
 }
 
-func TestRejectedDetails(t *testing.T) {
+func TestCreatedAgainWithAllAnnotations(t *testing.T) {
 	w := newWorld(t, forgetest.Options{}, Options{})
-	w.Fail(forgetest.Fault{On: "POST /repos/octo/hello/check-runs", Status: 422, Times: 1, Body: `{"message":"Invalid request","errors":[{"field":"annotations"}]}`})
-	run := finished(3)
+	run := finished(60)
+	run.Sent, run.Unsure = 50, true // of a check run that the forge no longer has
 	w.put(t, run)
-	if got := w.CheckRuns("octo/hello", "")[0]; got.Conclusion != "failure" || len(got.Annotations) != 0 {
-		t.Errorf("got %+v, want the bare verdict", got)
+	if got := w.CheckRuns("octo/hello", "")[0]; len(got.Annotations) != 60 {
+		t.Errorf("got %d annotations, want 60", len(got.Annotations))
+	}
+}
+
+func TestRejected(t *testing.T) {
+	w := newWorld(t, forgetest.Options{}, Options{})
+	w.Fail(forgetest.Fault{On: "POST /repos/octo/hello/check-runs", Status: 422, Times: 1, Body: `{"message":"Invalid request","errors":[{"field":"annotations","message":"is odd"}]}`})
+	run := finished(3)
+	err := w.client.PutCheckRun(t.Context(), w.repo, 1, run)
+	if !errors.Is(err, forge.ErrRejected) || !strings.Contains(err.Error(), "annotations is odd") || run.Unsure || run.Sent != 0 {
+		t.Errorf("got %v, %+v", err, run)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -419,4 +420,24 @@ func TestRepos(t *testing.T) {
 	if _, err := w.Repo(t.Context(), "o", "none"); !errors.Is(err, forge.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
+}
+
+func FuzzServiceOf(f *testing.F) {
+	f.Add("GET", "/git/o/r.git/info/refs?service=git-upload-pack")
+	f.Add("POST", "/git/o/r.git/git-receive-pack")
+	f.Add("GET", "/git/o/..%2f.git/x.git/info/refs?service=git-upload-pack")
+	f.Fuzz(func(t *testing.T, method, target string) {
+		u, err := url.Parse(target)
+		if err != nil {
+			return
+		}
+		s, ok := serviceOf(&http.Request{Method: method, URL: u})
+		if !ok {
+			return
+		}
+		want := "/git/" + s.owner + "/" + s.name + ".git/"
+		if checkName(s.owner, s.name) != nil || !strings.HasPrefix(u.Path, want) || strings.Contains(u.Path, "..") && !strings.Contains(s.owner+s.name, "..") {
+			t.Errorf("%s %s is %+v", method, target, s)
+		}
+	})
 }

@@ -25,6 +25,9 @@ import (
 // A push or fetch takes no longer than this, whatever the client does.
 const transferTimeout = 30 * time.Minute
 
+// A fetch only names what it wants and has.
+const fetchLimitBytes = 32 << 20
+
 // service is one request of git's smart HTTP protocol (gitprotocol-http).
 type service struct {
 	owner, name string
@@ -54,7 +57,11 @@ func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	end := h.o.Now().Add(transferTimeout)
 	// A writer that knows no deadlines, as in tests, has the server's.
 	_ = errors.Join(control.SetReadDeadline(end), control.SetWriteDeadline(end))
-	body, size, err := h.spool(w, r)
+	limit := h.o.PushLimitBytes
+	if !s.receives {
+		limit = min(limit, fetchLimitBytes)
+	}
+	body, size, err := h.spool(w, r, limit)
 	if err != nil {
 		refuseBody(w, err)
 		return
@@ -147,7 +154,7 @@ func (h *Host) mayRead(given string, s service) bool {
 
 // spool keeps the request's body in a file: a large push comes in chunks, which
 // CGI cannot pass on, and a slow one must not hold the repository's lock.
-func (h *Host) spool(w http.ResponseWriter, r *http.Request) (*os.File, int64, error) {
+func (h *Host) spool(w http.ResponseWriter, r *http.Request, limitBytes int64) (*os.File, int64, error) {
 	if r.Method != http.MethodPost {
 		return nil, 0, nil
 	}
@@ -155,7 +162,7 @@ func (h *Host) spool(w http.ResponseWriter, r *http.Request) (*os.File, int64, e
 	if err != nil {
 		return nil, 0, err
 	}
-	size, err := io.Copy(f, http.MaxBytesReader(w, r.Body, h.o.PushLimitBytes))
+	size, err := io.Copy(f, http.MaxBytesReader(w, r.Body, limitBytes))
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
