@@ -194,7 +194,7 @@ func (a *attempt) event(ctx context.Context, name string) error {
 		a.result.Events = append(a.result.Events, was)
 		return nil
 	}
-	if known && was.Status == pipeline.DeploymentFailed {
+	if known && !repeatable(was) {
 		return a.repeatFailure(was)
 	}
 	work, err := a.workOf(name)
@@ -216,9 +216,26 @@ func (a *attempt) event(ctx context.Context, name string) error {
 	return a.finish(e, a.carryOut(ctx, name, work))
 }
 
+// repeatable reports whether an event that the journal knows may run again:
+// our own work may, unless its author has to change something; scripts may not.
+// One that is InProgress is looked at later.
+func repeatable(was Event) bool {
+	switch was.Status {
+	case pipeline.DeploymentFailed:
+		return (was.Name == DownloadBundle || was.Name == Install) && was.Reason == CodeUnknown.String()
+	case pipeline.DeploymentStopped:
+		return was.Scripts == 0
+	case pipeline.DeploymentPending, pipeline.DeploymentInProgress, pipeline.DeploymentSucceeded, pipeline.DeploymentSkipped:
+	}
+	return true
+}
+
 // repeatFailure answers a repeated attempt as the first one was answered.
 func (a *attempt) repeatFailure(was Event) error {
 	a.result.Events = append(a.result.Events, was)
+	if was.Status == pipeline.DeploymentStopped {
+		return fmt.Errorf("%s was ended before and is not run again: %w", was.Name, pipeline.ErrStopped)
+	}
 	if a.ignored(was.Name) {
 		return nil
 	}
@@ -407,7 +424,7 @@ func (a *attempt) end(ctx context.Context, err error) (Result, error) {
 		if err := a.group.save(a.state); err != nil {
 			return a.result, err
 		}
-	case ctx.Err() != nil && !mistake:
+	case !mistake && (ctx.Err() != nil || errors.Is(err, pipeline.ErrStopped)):
 		a.result.Status = pipeline.DeploymentStopped
 	default:
 		a.result.Status = pipeline.DeploymentFailed

@@ -230,7 +230,8 @@ func (a *attempt) retain() error {
 		if slices.Contains([]string{a.state.Installed.ID, a.state.Succeeded.ID, a.state.Downloaded.ID}, o.id) {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(dir, o.id)); err != nil {
+		err := errors.Join(os.RemoveAll(filepath.Join(dir, o.id)), os.RemoveAll(filepath.Join(a.d.root, "drift", o.id)))
+		if err != nil {
 			return fmt.Errorf("removing an old revision: %w", err)
 		}
 		surplus--

@@ -52,6 +52,7 @@ type Deployer struct {
 	killGrace          time.Duration
 	outputGrace        time.Duration
 	selinux            func() bool
+	syncDisk           func(dir string) error
 	// step is called before every change of the host, for tests of failures.
 	step func(what string) error
 }
@@ -77,7 +78,7 @@ func New(o Options) (*Deployer, error) {
 		root: root, target: "/", path: usualPath, env: o.Env, maxRevisions: defaultRevisions,
 		log: slog.New(slog.DiscardHandler), now: time.Now, eventTimeout: appspec.DefaultTimeout,
 		killGrace: killGrace, outputGrace: outputGrace,
-		selinux: selinuxOn, step: func(string) error { return nil },
+		selinux: selinuxOn, syncDisk: syncDisk, step: func(string) error { return nil },
 	}
 	if o.TargetRoot != "" {
 		if d.target, err = filepath.Abs(o.TargetRoot); err != nil {

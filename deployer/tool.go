@@ -2,12 +2,15 @@ package deployer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/slipway-ci/slipway/pipeline"
 )
 
 // toolTimeout is the time limit of one call of setfacl and the like.
@@ -25,7 +28,8 @@ func (d *Deployer) tool(name string) (string, error) {
 }
 
 // runTool runs a program without a shell. It finishes even if the deployment
-// is stopped, for it has a short limit of its own.
+// is stopped, for it has a short limit of its own. If the program refuses what
+// the appspec asks for, that is the author's to mend.
 func (d *Deployer) runTool(ctx context.Context, name string, args ...string) error {
 	full, err := d.tool(name)
 	if err != nil {
@@ -36,8 +40,12 @@ func (d *Deployer) runTool(ctx context.Context, name string, args ...string) err
 	cmd := exec.CommandContext(ctx, full, args...)
 	cmd.Env = []string{"PATH=" + d.path, "LC_ALL=C"}
 	cmd.WaitDelay = time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
+	out, err := cmd.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return &pipeline.UserError{Code: "PERM_TOOL", Msg: fmt.Sprintf("%s: %v: %s", name, exit, strings.TrimSpace(string(out)))}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

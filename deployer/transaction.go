@@ -177,8 +177,30 @@ func (t *transaction) carryOut(ctx context.Context) error {
 			return err
 		}
 	}
-	syscall.Sync()
+	if err := t.flush(); err != nil {
+		return err
+	}
 	return ctxError(ctx)
+}
+
+// flush makes the new files last, one call for each file system.
+func (t *transaction) flush() error {
+	seen := map[uint64]bool{}
+	for _, o := range t.ops {
+		info, err := os.Stat(filepath.Dir(o.Path))
+		if err != nil {
+			continue // a folder that was removed
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || seen[uint64(st.Dev)] {
+			continue
+		}
+		seen[uint64(st.Dev)] = true
+		if err := t.d.syncDisk(filepath.Dir(o.Path)); err != nil {
+			return fmt.Errorf("writing files to the disk: %w", bare(err))
+		}
+	}
+	return nil
 }
 
 func ctxError(ctx context.Context) error {
@@ -310,7 +332,7 @@ func (t *transaction) put(o *op) error {
 // rmdir removes a folder of the previous revision if nothing is left in it.
 // Else it stays, and stays known as ours.
 func (t *transaction) rmdir(o *op) {
-	if err := os.Remove(o.Path); err == nil || missing(err) {
+	if err := syscall.Rmdir(o.Path); err == nil || missing(err) {
 		return
 	}
 	if t.plan.byPath[o.Before.Path] == nil {
@@ -333,11 +355,14 @@ func undoAll(ops []op) error {
 func (o op) undo() error {
 	switch o.Do {
 	case opMkdir:
-		err := os.Remove(o.Path)
-		if err != nil && (missing(err) || errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST)) {
+		// Not os.Remove, which takes files too: what is there may be the file
+		// that the folder was to replace.
+		switch err := syscall.Rmdir(o.Path); err {
+		case syscall.ENOENT, syscall.ENOTDIR, syscall.ENOTEMPTY, syscall.EEXIST:
 			return nil
+		default:
+			return err
 		}
-		return err
 	case opPut:
 		return o.undoPut()
 	case opRemove:

@@ -19,6 +19,7 @@ import (
 
 	"github.com/slipway-ci/slipway/deployer"
 	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/internal/worker"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -33,8 +34,11 @@ type Options struct {
 	Groups map[string]*deployer.Deployer
 	// Temp is a folder for revisions on their way.
 	Temp string
-	Log  *slog.Logger
-	Now  func() time.Time
+	// Drain and Retryable are as in worker.Options.
+	Drain     time.Duration
+	Retryable func(error) bool
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Agent is one host's end of deployments.
@@ -42,12 +46,6 @@ type Agent struct{ Options }
 
 // New makes an agent; it starts nothing.
 func New(o Options) *Agent { return &Agent{o} }
-
-const (
-	claimWait    = 25 * time.Second
-	errorPause   = 2 * time.Second
-	completeTime = 5 * time.Minute
-)
 
 // Run takes deployments, one at a time for each group, until ctx ends. A
 // deployment under way is stopped then.
@@ -66,54 +64,37 @@ func (a *Agent) serve(ctx context.Context, group string, d *deployer.Deployer) e
 	if err := d.Recover(ctx); err != nil {
 		return fmt.Errorf("recovering group %s: %w", group, err)
 	}
-	w := pipeline.Worker{
-		ID: a.ID + "-" + group, Name: a.Name, Kind: pipeline.DeployJob, Slots: 1, Version: a.Version,
-		Classes: []string{pipeline.ClassOf(pipeline.DeployJob, group, "")},
-	}
-	for ctx.Err() == nil {
-		order, err := a.Control.Claim(ctx, w, claimWait)
-		switch {
-		case err == nil:
-			a.deploy(ctx, d, order)
-		case errors.Is(err, pipeline.ErrNotFound) || ctx.Err() != nil:
-		default:
-			a.Log.WarnContext(ctx, "claiming a deployment", "error", err)
-			pause(ctx, errorPause)
-		}
-	}
-	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
+	return worker.Run(ctx, worker.Options{
+		Control: a.Control, Log: a.Log, Retryable: a.Retryable, Drain: a.Drain,
+		Worker: pipeline.Worker{
+			ID: a.ID + "-" + group, Name: a.Name, Kind: pipeline.DeployJob, Slots: 1, Version: a.Version,
+			Classes: []string{pipeline.ClassOf(pipeline.DeployJob, group, "")},
+		},
+		Do: func(ctx context.Context, order pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
+			return a.deploy(ctx, d, order, s)
+		},
+	})
 }
 
 // deploy does one deployment and says how it ended.
-func (a *Agent) deploy(ctx context.Context, d *deployer.Deployer, order pipeline.Assignment) {
-	if order.Deploy == nil {
-		return
-	}
-	limited, cancel := context.WithTimeoutCause(ctx, order.Job.Timeout, pipeline.ErrTimedOut)
+func (a *Agent) deploy(ctx context.Context, d *deployer.Deployer, order pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
+	ctx, cancel := context.WithTimeoutCause(ctx, order.Job.Timeout, pipeline.ErrTimedOut)
 	defer cancel()
-	working, quit := context.WithCancelCause(limited)
-	defer quit(nil)
-	r := newReport(working, a, order)
-	var background errgroup.Group
-	background.Go(func() error { a.renew(working, order, quit); return nil })
-	background.Go(func() error { r.flushLoop(working); return nil })
-	err := a.apply(working, d, order, r)
-	quit(nil)
-	_ = background.Wait() // both end without an error
-	a.complete(ctx, order, r, err)
+	r := &report{stream: s, build: pipeline.Build{Status: pipeline.BuildInProgress, StartedAt: a.Now().UTC(), CurrentPhase: "PENDING"}}
+	err := a.apply(ctx, d, order, r)
+	o := outcome(err)
+	if o.Status == pipeline.BuildFault {
+		a.Log.ErrorContext(ctx, "a deployment could not be carried out", "job", order.Job.ID, "error", err)
+	}
+	r.build.Close(o.Status, o.Code, o.Message, a.Now().UTC())
+	return r.build, o
 }
 
 func (a *Agent) apply(ctx context.Context, d *deployer.Deployer, order pipeline.Assignment, r *report) error {
 	dep := order.Deploy
+	if dep == nil {
+		return errors.New("the job has no order")
+	}
 	bundle, err := a.fetch(ctx, order)
 	if err != nil {
 		return fmt.Errorf("fetching the revision: %w", err)
@@ -149,43 +130,6 @@ func (a *Agent) fetch(ctx context.Context, order pipeline.Assignment) (string, e
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}
 	return f.Name(), nil
-}
-
-// renew keeps the lease, and ends the deployment when it is told to.
-func (a *Agent) renew(ctx context.Context, order pipeline.Assignment, quit context.CancelCauseFunc) {
-	for {
-		pause(ctx, order.Lease/3)
-		if ctx.Err() != nil {
-			return
-		}
-		answer, err := a.Control.Renew(ctx, order.Job.Ref())
-		switch {
-		case errors.Is(err, pipeline.ErrStale):
-			quit(err)
-			return
-		case err != nil && ctx.Err() == nil:
-			a.Log.WarnContext(ctx, "renewing the lease", "job", order.Job.ID, "error", err)
-		case answer.Stop:
-			quit(pipeline.ErrStopped)
-			return
-		}
-	}
-}
-
-// complete tells the server until it has heard, or says that the job is no
-// longer ours.
-func (a *Agent) complete(ctx context.Context, order pipeline.Assignment, r *report, result error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), completeTime)
-	defer cancel()
-	b, o := r.finish(ctx, result)
-	for ctx.Err() == nil {
-		err := a.Control.Complete(ctx, order.Job.Ref(), b, o)
-		if err == nil || errors.Is(err, pipeline.ErrStale) {
-			return
-		}
-		a.Log.WarnContext(ctx, "completing a deployment", "job", order.Job.ID, "error", err)
-		pause(ctx, errorPause)
-	}
 }
 
 // outcome is how the deployment ended, for the engine.
