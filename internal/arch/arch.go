@@ -53,6 +53,9 @@ var mayImport = map[string][]string{
 	"scripts/gotest":       {},
 	"scripts/gotest/probe": {},
 
+	// Tests of the program as its users run it.
+	"test/e2e": {},
+
 	// Test helpers. They stand in for another package, so they may import it.
 	"forge/forgetest":       {"forge"},
 	"queue/queuetest":       {"queue", "pipeline", "internal/testenv"},

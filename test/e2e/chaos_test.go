@@ -1,0 +1,400 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/forge/forgetest"
+)
+
+// plan is how much chaos to make.
+type plan struct {
+	kills   int
+	pushes  time.Duration // mean time between two
+	calm    time.Duration // longest time between two kills
+	settle  time.Duration // limit for everything to end afterwards
+	atLeast float64       // share of executions that succeed
+}
+
+func TestChaosShort(t *testing.T) {
+	chaos(t, plan{kills: 12, pushes: 800 * time.Millisecond, calm: 2500 * time.Millisecond, settle: 90 * time.Second, atLeast: 0.95})
+}
+
+func TestChaos(t *testing.T) {
+	if os.Getenv("SLIPWAY_CHAOS") != "1" {
+		t.Skip("the long version runs with SLIPWAY_CHAOS=1 (make chaos); TestChaosShort is its short version")
+	}
+	chaos(t, plan{kills: 200, pushes: 1200 * time.Millisecond, calm: 4 * time.Second, settle: 5 * time.Minute, atLeast: 0.95})
+}
+
+// run is one chaos test under way.
+type run struct {
+	plan
+	sys   *system
+	repos []forgetest.Repo
+	kills map[string]int
+
+	mu     sync.Mutex
+	pushed []pushed
+	posts  int // webhooks sent, with those that nobody answered
+}
+
+// pushed is one acknowledged push.
+type pushed struct {
+	repo, sha, delivery string
+	started             time.Time
+}
+
+const chaosOwner = "chaos"
+
+func chaos(t *testing.T, p plan) {
+	seed := uint64(time.Now().UnixNano())
+	if given := os.Getenv("SLIPWAY_CHAOS_SEED"); given != "" {
+		var err error
+		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatalf("SLIPWAY_CHAOS_SEED: %v", err)
+		}
+	}
+	t.Logf("SLIPWAY_CHAOS_SEED=%d", seed)
+	sys := newSystem(t, setup{lease: "3s", runners: []string{"host", "host"}, slots: 2})
+	r := &run{plan: p, sys: sys, kills: map[string]int{}}
+	for i := range 3 {
+		r.repos = append(r.repos, sys.repo(t, chaosOwner, fmt.Sprintf("repo%d", i+1)))
+	}
+	before := r.leftovers(t)
+	r.breakForge()
+
+	ctx, stop := context.WithCancel(t.Context())
+	var pushing sync.WaitGroup
+	failed := make(chan error, 1)
+	pushing.Go(func() { failed <- r.pushAll(ctx, t, stream(seed, "pushes")) })
+	if err := r.killAll(t.Context(), t, stream(seed, "kills")); err != nil {
+		t.Error(err)
+	}
+	stop()
+	pushing.Wait()
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+	sys.github.Heal()
+	r.check(t)
+	r.checkLeftovers(t, before)
+}
+
+// stream is a source of random numbers of its own for each purpose, so that
+// the schedule of kills doesn't hang on how many pushes there were.
+func stream(seed uint64, purpose string) *rand.Rand {
+	h := fnv.New64a()
+	h.Write([]byte(purpose))
+	return rand.New(rand.NewPCG(seed, h.Sum64()))
+}
+
+// breakForge lets GitHub fail in all ways.
+func (r *run) breakForge() {
+	gh := r.sys.github
+	gh.Fail(forgetest.Fault{On: "/repos/", Hang: true, Every: 50, Times: 4})
+	gh.Fail(forgetest.Fault{Status: 500, Probability: 0.05})
+	gh.Fail(forgetest.Fault{Status: 429, Header: map[string]string{"Retry-After": "1"}, Probability: 0.04})
+	gh.Fail(forgetest.Fault{Drop: true, Probability: 0.04})
+}
+
+// between is a random time.
+func between(rng *rand.Rand, from, to time.Duration) time.Duration {
+	return from + time.Duration(rng.Int64N(int64(to-from)+1))
+}
+
+// wait lets d pass; false if ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// killAll kills one process after the other, at moments and for times that the
+// seed decides; some stay away for longer than a lease.
+func (r *run) killAll(ctx context.Context, t testing.TB, rng *rand.Rand) error {
+	for i := range r.plan.kills {
+		if !wait(ctx, between(rng, 100*time.Millisecond, r.calm)) {
+			return ctx.Err()
+		}
+		var victim *process
+		switch n := rng.IntN(10); {
+		case n < 4:
+			victim = r.sys.server
+		case n < 6:
+			victim = r.sys.redis
+		default:
+			victim = r.sys.runners[n%len(r.sys.runners)]
+		}
+		away := between(rng, 0, time.Second)
+		if rng.IntN(8) == 0 {
+			away = between(rng, 3*time.Second, 5*time.Second)
+		}
+		t.Logf("%s kill %d: %s, away for %s", time.Now().UTC().Format("15:04:05.000"), i+1, victim.name, away.Round(time.Millisecond))
+		if err := victim.kill(); err != nil {
+			return err
+		}
+		r.kills[strings.TrimRight(victim.name, "0123456789")]++
+		if !wait(ctx, away) {
+			return ctx.Err()
+		}
+		if err := victim.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pushAll pushes to many branches until ctx ends.
+func (r *run) pushAll(ctx context.Context, t testing.TB, rng *rand.Rand) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	var mu sync.Mutex
+	var failures []error
+	for n := 1; wait(ctx, between(rng, 0, 2*r.plan.pushes)); n++ {
+		repo := r.repos[rng.IntN(len(r.repos))]
+		branch := fmt.Sprintf("branch-%d", rng.IntN(20))
+		work := between(rng, 0, 1500*time.Millisecond)
+		if rng.IntN(10) == 0 {
+			work = between(rng, 4*time.Second, 6*time.Second) // longer than a lease
+		}
+		p := r.sys.commit(t, repo, branch, fmt.Sprintf("change %d", n), buildspec(fmt.Sprintf(
+			`%s %s %s "$SLIPWAY_EXECUTION_ID" "$CODEBUILD_BUILD_ID" %s`, self, witnessCommand, r.sys.witness, work)))
+		again := rng.IntN(10) == 0
+		sending.Go(func() {
+			if err := r.send(t.Context(), repo, p, again); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, err)
+			}
+		})
+	}
+	sending.Wait()
+	return errors.Join(failures...)
+}
+
+// ackLimit is how long a push is delivered again and again.
+const ackLimit = 90 * time.Second
+
+// send delivers a push until it is acknowledged, as people redeliver it at
+// GitHub; some are sent once more although they were.
+func (r *run) send(ctx context.Context, repo forgetest.Repo, p forgetest.Push, again bool) error {
+	d := forgetest.Delivery{Event: "push", ID: deliveryID(p.After), Secret: webhookSecret, Payload: p.Payload(repo)}
+	post := func(ctx context.Context) error {
+		r.mu.Lock()
+		r.posts++
+		r.mu.Unlock()
+		answer, err := forgetest.Deliver(ctx, r.sys.url+"/webhooks/github", d)
+		if err == nil && answer.Status != 202 {
+			err = fmt.Errorf("push %s: %d %s", p.After, answer.Status, answer.Body)
+		}
+		return err
+	}
+	started := time.Now()
+	if err := until(ctx, ackLimit, post); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.pushed = append(r.pushed, pushed{repo.FullName(), p.After, d.ID, started})
+	r.mu.Unlock()
+	if again {
+		return until(ctx, ackLimit, post)
+	}
+	return nil
+}
+
+// deliveryID is a GUID for a commit.
+func deliveryID(sha string) string {
+	return strings.Join([]string{sha[:8], sha[8:12], sha[12:16], sha[16:20], sha[20:32]}, "-")
+}
+
+// check waits until all is quiet, and then looks at every promise.
+func (r *run) check(t *testing.T) {
+	found := map[string]execution{} // by commit
+	err := until(t.Context(), r.settle, func(ctx context.Context) error {
+		for _, p := range r.pushed {
+			if x, ok := found[p.sha]; ok && x.ended() {
+				continue
+			}
+			list, err := r.sys.executionsOf(ctx, p.sha)
+			if err != nil {
+				return err
+			}
+			if len(list) != 1 || !list[0].ended() {
+				return fmt.Errorf("push %s of delivery %s: executions %+v", p.sha, p.delivery, list)
+			}
+			x, err := r.sys.execution(ctx, list[0].ID)
+			if err != nil {
+				return err
+			}
+			found[p.sha] = x
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	r.checkPushes(t, found)
+	r.checkForge(t, found)
+	r.checkWitness(t, found)
+}
+
+func (r *run) checkPushes(t *testing.T, found map[string]execution) {
+	states, lost, duplicates := map[string]int{}, 0, 0
+	for _, p := range r.pushed {
+		list, err := r.sys.executionsOf(t.Context(), p.sha)
+		if err != nil {
+			t.Fatal(err)
+		}
+		duplicates += max(0, len(list)-1)
+		x, ok := found[p.sha]
+		if !ok {
+			states["missing"]++
+			continue
+		}
+		states[x.Status]++
+		lost += len(x.buildAction().Earlier)
+		if x.Status != "Succeeded" {
+			t.Logf("execution %s of %s: %s: %s", x.ID, p.sha, x.Status, x.Reason)
+		}
+		d, err := r.sys.delivery(t.Context(), p.delivery)
+		if err != nil || d.Decision != "started" || !slices.Equal(d.Executions, []string{x.ID}) {
+			t.Errorf("the ledger says %+v (%v) of delivery %s, want started: %s", d, err, p.delivery, x.ID)
+		}
+	}
+	if duplicates > 0 {
+		t.Errorf("%d executions too many", duplicates)
+	}
+	if want := r.atLeast * float64(len(r.pushed)); float64(states["Succeeded"]) < want {
+		t.Errorf("%d of %d executions succeeded, want %.0f", states["Succeeded"], len(r.pushed), want)
+	}
+	exits := map[string]int{}
+	for _, p := range r.sys.processes() {
+		exits[p.name] = p.exits
+	}
+	t.Logf("SUMMARY kills %v, pushes %d (webhooks %d), executions %v, lost attempts %d, duplicates %d, ended by themselves %v",
+		r.kills, len(r.pushed), r.posts, states, lost, duplicates, exits)
+}
+
+// conclusions are GitHub's words for how executions end.
+var conclusions = map[string]string{"Succeeded": "success", "Failed": "failure", "Stopped": "cancelled", "Cancelled": "cancelled", "Superseded": "cancelled"}
+
+// forgeLimit is how long a healthy GitHub may wait for the last word: a
+// request that it never answered is given up after 30 seconds.
+const forgeLimit = 100 * time.Second
+
+// checkForge compares GitHub's final word with ours.
+func (r *run) checkForge(t *testing.T, found map[string]execution) {
+	err := until(t.Context(), forgeLimit, func(context.Context) error {
+		var wrong []string
+		for _, p := range r.pushed {
+			checks := r.sys.github.CheckRuns(p.repo, p.sha)
+			x := found[p.sha]
+			if len(checks) != 1 || checks[0].Status != "completed" || checks[0].Conclusion != conclusions[x.Status] {
+				wrong = append(wrong, fmt.Sprintf("%s %s: checks %s", p.sha, x.Status, brief(checks)))
+			}
+		}
+		if len(wrong) > 0 {
+			return fmt.Errorf("%d of %d checks are wrong, such as %s", len(wrong), len(r.pushed), wrong[0])
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func brief(checks []forgetest.CheckRun) string {
+	var list []string
+	for _, c := range checks {
+		list = append(list, fmt.Sprintf("%d %s %s/%s %q", c.ID, c.ExternalID, c.Status, c.Conclusion, c.Title))
+	}
+	return "[" + strings.Join(list, ", ") + "]"
+}
+
+// checkWitness asks who has seen the builds from outside.
+func (r *run) checkWitness(t *testing.T, found map[string]execution) {
+	w, err := hear(r.sys.witness)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range w.overlaps {
+		t.Errorf("two attempts at the same time: %s", o)
+	}
+	known := map[string]bool{}
+	for sha, x := range found {
+		known[x.ID] = true
+		a := x.buildAction()
+		if n := w.starts[x.ID]; n > len(a.Earlier)+1 {
+			t.Errorf("execution %s began %d times, but has %d attempts", x.ID, n, len(a.Earlier)+1)
+		}
+		if x.Status == "Succeeded" && !slices.ContainsFunc(slices.Collect(maps.Keys(w.ended)), func(id string) bool { return strings.HasSuffix(id, ":"+a.Build) }) {
+			t.Errorf("execution %s of %s succeeded, but nobody saw build %s end", x.ID, sha, a.Build)
+		}
+	}
+	for id := range w.starts {
+		if !known[id] {
+			t.Errorf("execution %s ran and belongs to no push", id)
+		}
+	}
+	t.Logf("WITNESS %d attempts began, %d died in their command, overlaps %d", len(w.ended)+w.unended, w.unended, len(w.overlaps))
+}
+
+// leftovers is what builds may leave on this host: files for the time of a
+// build, and processes.
+func (r *run) leftovers(t testing.TB) []string {
+	t.Helper()
+	var list []string
+	for _, dir := range r.sys.temporary() {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			list = append(list, filepath.Join(dir, e.Name()))
+		}
+	}
+	ps, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range ps {
+		if line, err := os.ReadFile(p); err == nil && strings.Contains(string(line), r.sys.root) && strings.Contains(string(line), witnessCommand) {
+			list = append(list, "process "+filepath.Dir(p))
+		}
+	}
+	return list
+}
+
+func (r *run) checkLeftovers(t *testing.T, before []string) {
+	err := until(t.Context(), 15*time.Second, func(context.Context) error {
+		if now := r.leftovers(t); !slices.Equal(now, before) {
+			return fmt.Errorf("left behind: got %v, want %v as at the start", now, before)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
