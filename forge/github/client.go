@@ -279,11 +279,13 @@ func refusal(ctx context.Context, err error) error {
 	return &forge.RetryError{Err: err}
 }
 
+var errCredentials = errors.New("the credentials are refused")
+
 func refusalOf(answer *gh.ErrorResponse) error {
 	var kind error
 	switch code := answer.Response.StatusCode; code {
 	case http.StatusUnauthorized:
-		kind = fmt.Errorf("%w: the credentials are refused", forge.ErrForbidden)
+		kind = fmt.Errorf("%w: %w", forge.ErrForbidden, errCredentials)
 	case http.StatusForbidden:
 		kind = forge.ErrForbidden
 	case http.StatusNotFound, http.StatusGone:

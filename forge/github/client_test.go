@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"net/http"
 	"os"
@@ -244,6 +242,17 @@ func TestC38Suspended(t *testing.T) {
 	w.put(t, queued())
 }
 
+func TestWrongKey(t *testing.T) {
+	w := newWorld(t, forgetest.Options{AppID: 9}, Options{}) // the client is App 1
+	err := w.client.PutCheckRun(t.Context(), w.repo, 1, queued())
+	if !errors.Is(err, forge.ErrForbidden) || errors.Is(err, ErrSuspended) || !strings.Contains(err.Error(), "credentials are refused") {
+		t.Errorf("got %v, want refused credentials", err)
+	}
+	if err := w.client.Check(t.Context()); !errors.Is(err, forge.ErrForbidden) {
+		t.Errorf("Check: %v", err)
+	}
+}
+
 func TestSuspendedWithToken(t *testing.T) {
 	w := newWorld(t, forgetest.Options{}, Options{})
 	w.put(t, queued())
@@ -369,51 +378,6 @@ func TestNoCredentials(t *testing.T) {
 	}
 }
 
-func TestOpenPull(t *testing.T) {
-	w := newWorld(t, forgetest.Options{}, Options{})
-	const branch = `feature/a#%2F;$(x)"`
-	w.SetBranch("octo/hello", branch, testSHA)
-	find := func() int {
-		t.Helper()
-		n, found, err := w.client.OpenPull(t.Context(), w.repo, branch)
-		if err != nil || found != (n != 0) {
-			t.Fatal(n, found, err)
-		}
-		return n
-	}
-	w.SetPull("octo/hello", forgetest.Pull{Number: 5, Head: branch, HeadSHA: testSHA, State: "closed"})
-	w.SetPull("octo/hello", forgetest.Pull{Number: 6, Head: branch, HeadSHA: testSHA, HeadRepo: 99})
-	w.SetPull("octo/hello", forgetest.Pull{Number: 8, Head: branch, HeadSHA: testSHA, HeadRepo: -1})
-	if n := find(); n != 0 {
-		t.Errorf("closed or a fork's: got %d", n)
-	}
-	w.SetPull("octo/hello", forgetest.Pull{Number: 7, Head: branch, HeadSHA: testSHA})
-	if n := find(); n != 7 {
-		t.Errorf("got %d, want 7", n)
-	}
-	w.SetBranch("octo/hello", branch, "")
-	if n := find(); n != 0 {
-		t.Errorf("branch gone: got %d", n)
-	}
-}
-
-func TestFile(t *testing.T) {
-	w := newWorld(t, forgetest.Options{}, Options{})
-	w.SetFile("octo/hello", testSHA, ".slipway/a b.yml", []byte("x: 1\n"))
-	w.SetFile("octo/hello", testSHA, "large", make([]byte, fileLimitBytes+1))
-	got, err := w.client.File(t.Context(), w.repo, testSHA, ".slipway/a b.yml")
-	if string(got) != "x: 1\n" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
-	for name, want := range map[string]error{
-		"none": forge.ErrNotFound, "large": forge.ErrRejected, "../x": forge.ErrRejected, "/x": forge.ErrRejected, "a/./b": forge.ErrRejected,
-	} {
-		if _, err := w.client.File(t.Context(), w.repo, testSHA, name); !errors.Is(err, want) {
-			t.Errorf("%s: got %v, want %v", name, err, want)
-		}
-	}
-}
-
 func TestC50EnterprisePrefix(t *testing.T) {
 	w := newWorld(t, forgetest.Options{Prefix: "/api/v3"}, Options{})
 	w.put(t, queued())
@@ -456,41 +420,6 @@ func TestRejected(t *testing.T) {
 	err := w.client.PutCheckRun(t.Context(), w.repo, 1, run)
 	if !errors.Is(err, forge.ErrRejected) || !strings.Contains(err.Error(), "annotations is odd") || run.Unsure || run.Sent != 0 {
 		t.Errorf("got %v, %+v", err, run)
-	}
-}
-
-func TestKey(t *testing.T) {
-	pkcs1 := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey)})
-	der, err := x509.MarshalPKCS8PrivateKey(testKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8 := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	for name, text := range map[string]string{
-		"PKCS#1": string(pkcs1), "PKCS#8": string(pkcs8), "literal line ends": strings.ReplaceAll(string(pkcs1), "\n", `\n`),
-	} {
-		if key, err := ParseKey(text); err != nil || !key.Equal(testKey) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := ParseKey("nonsense"); err == nil {
-		t.Error("nonsense is a key")
-	}
-	file := filepath.Join(t.TempDir(), "key.pem")
-	if err := os.WriteFile(file, pkcs1, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := LoadKey(file, false); err == nil || !strings.Contains(err.Error(), "0600") {
-		t.Errorf("a key that all can read: got %v", err)
-	}
-	if _, err := LoadKey(file, true); err != nil {
-		t.Error(err)
-	}
-	if err := os.Chmod(file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := LoadKey(file, false); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -173,6 +173,8 @@ func (t *tokens) mint(ctx context.Context, s scope) (string, time.Time, error) {
 // repository that the owner did not grant.
 func refusedMint(err error) error {
 	switch {
+	case errors.Is(err, errCredentials): // the App's own: a wrong key or ID
+		return err
 	case errors.Is(err, forge.ErrNotFound):
 		return fmt.Errorf("%w: %w: %s", ErrSuspended, forge.ErrForbidden, err.Error())
 	case errors.Is(err, forge.ErrForbidden):

@@ -360,6 +360,27 @@ func TestEventIsKeptUntilDelivered(t *testing.T) {
 	}
 }
 
+func TestPushIsAcknowledgedOnceRecorded(t *testing.T) {
+	w := newWorld(t)
+	sha := w.commit(t, "x")
+	file := w.stateFile("o", "r")
+	if err := errors.Join(os.Rename(file, file+".kept"), os.Mkdir(file, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := w.try("push", "-q", "origin", "trunk"); err == nil {
+		t.Errorf("acknowledged, but not recorded: %s", out)
+	}
+	if err := errors.Join(os.Remove(file), os.Rename(file+".kept", file)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p := next(t, w.events).Push; p.After != sha || !p.Created {
+		t.Errorf("got %+v", p)
+	}
+}
+
 func TestHooksDoNotRun(t *testing.T) {
 	w := newWorld(t)
 	hooks := filepath.Join(w.repoDir("o", "r"), "hooks")
