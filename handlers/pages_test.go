@@ -1,0 +1,275 @@
+package handlers_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"github.com/slipway-ci/slipway/handlers"
+	"github.com/slipway-ci/slipway/handlers/handlerstest"
+	"github.com/slipway-ci/slipway/internal/testenv"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// screenshots is where TestScreenshots puts pictures for people to look at;
+// empty: it does not.
+var screenshots = os.Getenv("SLIPWAY_TEST_SCREENSHOTS")
+
+const pageTime = 60 * time.Second
+
+// browser starts a Chromium that ends with the test.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	testenv.Need(t, "chromium")
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(pageTime),
+	}
+	for _, flag := range []string{
+		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync",
+	} {
+		options = append(options, chromedp.Flag(flag, true))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*pageTime)
+	t.Cleanup(cancel)
+	ctx, cancelAll := chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancelAll)
+	ctx, cancelTab := chromedp.NewContext(ctx)
+	t.Cleanup(cancelTab)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+func openReading(o *handlers.Options) { o.Access.OpenReading = true }
+
+func run(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// get runs one action that has a result.
+func get[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// send sends one command of the browser's protocol.
+func send[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, c, params)
+		return err
+	})
+}
+
+func scripts(on bool) chromedp.Action[chromedp.Void] {
+	return send(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
+}
+
+// text is what a user reads on the page at path.
+func text(t *testing.T, ctx context.Context, address string) string {
+	t.Helper()
+	run(t, ctx, chromedp.Navigate(address))
+	return get(t, ctx, chromedp.Text(chromedp.CSS("body")))
+}
+
+func wants(t *testing.T, page, got string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(got, w) {
+			t.Errorf("%s: %q is not on the page:\n%s", page, w, got)
+		}
+	}
+}
+
+// pagesWant is what a user must be able to read, with JavaScript and without.
+var pagesWant = []struct {
+	name, path string
+	want       []string
+}{
+	{"executions", "/", []string{"Swing the jib faster", "Failed", "In progress", "Succeeded", "harbour/crane", "default #42", `command "go test ./..." exited with code 1`, "12 min ago"}},
+	{"filtered", "/?status=Failed", []string{"Swing the jib faster"}},
+	{"repo", "/repos/github/harbour/crane", []string{"harbour/crane", "Lift containers"}},
+	{"failed execution", "/executions/" + handlerstest.FailedExecution, []string{"Swing the jib faster", "Failed", "go test ./...", "got 11 m/s", "Show it in the log", "21 s waiting", "Download source", "attempt 2"}},
+	{"good execution", "/executions/" + handlerstest.GoodExecution, []string{"Succeeded", "Deployment d-ABCDEFGHI", "BuildArtifact", "ValidateService"}},
+	{"failed build", "/builds/" + handlerstest.FailedBuild, []string{"harbour-crane #41", "COMMAND_EXECUTION_ERROR", "Jump to the first error", "--- FAIL: TestJib (0.03s)", "Log", "<script>document.title=", "click me and gone"}},
+	{"good build", "/builds/" + handlerstest.GoodBuild, []string{"BuildArtifact", "3.3 MiB", "VERSION", "1.4.0", "golang:1.26", "Upload artifacts"}},
+	{"running build", "/builds/" + handlerstest.RunningBuild, []string{"In progress", "mixing yellow"}},
+	{"deployment", "/deployments/" + handlerstest.GoodDeployment, []string{"Lifecycle events", "ApplicationStart", "production", "212 files installed"}},
+	{"deliveries", "/deliveries", []string{"pull_request.synchronize", "no trigger matched: refs/tags/v1 is a tag", "Refused", "signature", "Queued", "Execution 0b5c7d1e"}},
+	{"sign-in", "/sign-in", []string{"Sign in", "Token"}},
+}
+
+func TestPagesRead(t *testing.T) {
+	for _, mode := range []struct {
+		name   string
+		script bool
+	}{{"with JavaScript", true}, {"without JavaScript", false}} {
+		t.Run(mode.name, func(t *testing.T) {
+			s := handlerstest.New(t, openReading)
+			s.AddSamples(time.Now())
+			ctx := browser(t)
+			run(t, ctx, scripts(mode.script))
+			for _, p := range pagesWant {
+				got := text(t, ctx, s.URL+p.path)
+				wants(t, p.name, got, p.want...)
+				title := get(t, ctx, chromedp.Title())
+				if !strings.HasSuffix(title, "· Slipway") || strings.Contains(title, "owned") {
+					t.Errorf("%s: title %q", p.name, title)
+				}
+			}
+		})
+	}
+}
+
+func TestNotYetAndNotThere(t *testing.T) {
+	s := handlerstest.New(t, openReading)
+	ctx := browser(t)
+	wants(t, "no executions", text(t, ctx, s.URL+"/"), "Nothing here yet")
+	wants(t, "no deliveries", text(t, ctx, s.URL+"/deliveries"), "No delivery yet")
+	wants(t, "no such build", text(t, ctx, s.URL+"/builds/x"), "Not Found")
+	s.AddBuild(pipeline.Build{ID: "queued", Status: pipeline.BuildQueued})
+	wants(t, "a queued build", text(t, ctx, s.URL+"/builds/queued"), "Queued", "Waiting for a runner", "Nothing was written yet")
+}
+
+func TestLogPagesWithoutJavaScript(t *testing.T) {
+	s := handlerstest.New(t, openReading)
+	s.AddSamples(time.Now())
+	ctx := browser(t)
+	run(t, ctx, scripts(false), chromedp.Navigate(s.URL+"/builds/"+handlerstest.FailedBuild+"?line=1"))
+	for _, line := range []string{"L1", "L501"} {
+		run(t, ctx, chromedp.WaitReady(chromedp.CSS("#"+line)))
+		if line == "L1" {
+			run(t, ctx, chromedp.Click(chromedp.CSS("#later a")))
+		}
+	}
+	run(t, ctx, chromedp.Click(chromedp.CSS("#earlier a")), chromedp.WaitReady(chromedp.CSS("#L1")))
+}
+
+func TestLogScrollsToItsEnds(t *testing.T) {
+	s := handlerstest.New(t, openReading)
+	s.AddBuild(pipeline.Build{ID: "long", Status: pipeline.BuildSucceeded, Project: "long"})
+	var b strings.Builder
+	for n := range 20_000 {
+		fmt.Fprintf(&b, "line number %d\n", n+1)
+	}
+	s.WriteLog("long", b.String(), true)
+	ctx := browser(t)
+	run(t, ctx, chromedp.Navigate(s.URL+"/builds/long"), chromedp.WaitReady(chromedp.CSS("#L1")))
+	for _, line := range []int{501, 1500, 3500} { // by scrolling down
+		run(t, ctx,
+			chromedp.Poll[chromedp.Void](fmt.Sprintf(`(() => { const l = document.getElementById("log"); l.scrollTop = l.scrollHeight; return !!document.getElementById("L%d"); })()`, line), chromedp.WithPollingInterval(50*time.Millisecond)))
+	}
+	if rows := get(t, ctx, chromedp.Evaluate[int](`document.querySelectorAll(".line").length`)); rows > 3500 {
+		t.Errorf("%d lines are in the page", rows)
+	}
+	run(t, ctx, // and up again
+		chromedp.Poll[chromedp.Void](`(() => { document.getElementById("log").scrollTop = 0; return !!document.getElementById("L1"); })()`, chromedp.WithPollingInterval(50*time.Millisecond)))
+	run(t, ctx, chromedp.Click(chromedp.CSS(`[data-jump="end"]`)), chromedp.WaitVisible(chromedp.CSS("#L20000")))
+	wants(t, "the last line", get(t, ctx, chromedp.Text(chromedp.CSS("#L20000"))), "line number 20000")
+	run(t, ctx, chromedp.Navigate(s.URL+"/builds/long#L12345"), chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS("#L12345.hit")))
+}
+
+func TestPageIsLive(t *testing.T) {
+	s := handlerstest.New(t, openReading)
+	s.AddSamples(time.Now())
+	ctx := browser(t)
+	run(t, ctx, chromedp.Navigate(s.URL+"/builds/"+handlerstest.RunningBuild), chromedp.WaitVisible(chromedp.CSS("#follow")))
+	s.WriteLog(handlerstest.RunningBuild, "second coat\n\x1b[32mdry\x1b[0m\n", false)
+	run(t, ctx, chromedp.WaitReady(chromedp.CSS("#L6 .a2")))
+	b, err := s.Build(t.Context(), handlerstest.RunningBuild)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Status, b.EndedAt = pipeline.BuildSucceeded, time.Now()
+	s.AddBuild(b)
+	s.WriteLog(b.ID, "all done\n", true)
+	run(t, ctx, chromedp.WaitReady(chromedp.CSS("#L7")), chromedp.WaitReady(chromedp.CSS("#summary .state.good")))
+}
+
+func TestPhasesFold(t *testing.T) {
+	s := handlerstest.New(t, openReading)
+	s.AddSamples(time.Now())
+	ctx := browser(t)
+	run(t, ctx, chromedp.Navigate(s.URL+"/builds/"+handlerstest.GoodBuild), chromedp.WaitVisible(chromedp.CSS("#L2")),
+		chromedp.Click(chromedp.CSS(`details[data-phase="BUILD"] summary`)), chromedp.WaitNotVisible(chromedp.CSS("#L2")))
+	if !get(t, ctx, chromedp.Evaluate[bool](`document.getElementById("L4").checkVisibility()`)) {
+		t.Error("folding one phase hides another")
+	}
+}
+
+// TestPeopleActOnPages signs in by the one-time address, and stops, replays
+// and signs out with forms.
+func TestPeopleActOnPages(t *testing.T) {
+	s := handlerstest.New(t)
+	s.AddSamples(time.Now())
+	ctx := browser(t)
+	wants(t, "signed out", text(t, ctx, s.URL+"/deliveries"), "Sign in", "admin token")
+	ticket := s.URL + s.Handlers.SignInPath()
+	wants(t, "signed in", text(t, ctx, ticket), "Executions", "Sign out")
+	run(t, ctx, chromedp.Navigate(s.URL+"/executions/"+handlerstest.RunningExecution), chromedp.Click(chromedp.CSS(".danger")), chromedp.WaitReady(chromedp.CSS("#timeline")))
+	if e := s.Events(); len(e) != 1 || e[0].Type != pipeline.StopRequested || e[0].Execution != handlerstest.RunningExecution {
+		t.Errorf("got events %+v", e)
+	}
+	run(t, ctx, chromedp.Navigate(s.URL+"/deliveries"), chromedp.Click(chromedp.CSS(`form[action*="replay"] button`)), chromedp.WaitReady(chromedp.CSS("#list")))
+	if q := s.Queued(); len(q) != 1 {
+		t.Errorf("got %v", q)
+	}
+	run(t, ctx, chromedp.Click(chromedp.CSS(".top form button")), chromedp.WaitReady(chromedp.CSS(".signin")))
+	wants(t, "signed out again", text(t, ctx, s.URL+"/deliveries"), "admin token")
+	wants(t, "the ticket's second use", text(t, ctx, ticket), "used before")
+	run(t, ctx, chromedp.SendKeys(chromedp.CSS(`input[name="token"]`), handlerstest.AdminToken), chromedp.Click(chromedp.CSS(".primary")), chromedp.WaitReady(chromedp.CSS(".filter")))
+}
+
+// TestPageLoadsNothingForeign checks the policy by what the browser reports:
+// no violation, no request to another host, little weight.
+func TestPageLoadsNothingForeign(t *testing.T) {
+	s := handlerstest.New(t, openReading)
+	s.AddSamples(time.Now())
+	ctx := browser(t)
+	for _, p := range pagesWant {
+		run(t, ctx, chromedp.Navigate(s.URL+p.path))
+		foreign := get(t, ctx, chromedp.Evaluate[[]string](`performance.getEntriesByType("resource").map((r) => r.name).filter((n) => !n.startsWith(location.origin))`))
+		weight := get(t, ctx, chromedp.Evaluate[int](`document.documentElement.outerHTML.length + performance.getEntriesByType("resource").reduce((sum, r) => sum + r.decodedBodySize, 0)`))
+		if len(foreign) > 0 || weight > 200_000 {
+			t.Errorf("%s: %d bytes, foreign %v", p.name, weight, foreign)
+		}
+	}
+}
+
+func TestScreenshots(t *testing.T) {
+	if screenshots == "" {
+		return // a picture is for people; the other tests read the pages
+	}
+	s := handlerstest.New(t)
+	s.AddSamples(time.Now())
+	ctx := browser(t)
+	run(t, ctx, chromedp.Navigate(s.URL+s.Handlers.SignInPath()))
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{1280, 390} {
+			for _, p := range pagesWant {
+				media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+				run(t, ctx, send(emulation.SetEmulatedMedia, media), chromedp.EmulateViewport(width, 900), chromedp.Navigate(s.URL+p.path), chromedp.WaitReady(chromedp.CSS("main")))
+				picture := get(t, ctx, chromedp.FullScreenshot(100))
+				name := fmt.Sprintf("%s-%s-%d.png", strings.ReplaceAll(p.name, " ", "-"), scheme, width)
+				if err := os.WriteFile(filepath.Join(screenshots, name), picture, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
