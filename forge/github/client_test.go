@@ -434,3 +434,41 @@ func TestErrorsTellNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// Whatever the forge does, each check run is there once, whole, and with its
+// last word.
+func TestChaos(t *testing.T) {
+	w := newWorld(t, forgetest.Options{}, Options{})
+	w.Fail(forgetest.Fault{On: "check-runs", Drop: true, Probability: 0.25})
+	w.Fail(forgetest.Fault{On: "check-runs", Status: 502, Probability: 0.2})
+	w.Fail(forgetest.Fault{On: "check-runs", Status: 429, Probability: 0.1})
+	w.Fail(forgetest.Fault{On: "access_tokens", Status: 500, Probability: 0.3})
+	const runs = 20
+	for i := range runs {
+		run := queued()
+		run.ExternalID = "e" + strconv.Itoa(i)
+		for _, status := range []string{"queued", "in_progress", "completed"} {
+			if run.Status = status; status == "completed" {
+				run.Conclusion, run.Annotations = "success", remarks(120)
+			}
+			for tries := 0; ; tries++ {
+				err := w.client.PutCheckRun(t.Context(), w.repo, 1, run)
+				if err == nil {
+					break
+				}
+				if _, ok := errors.AsType[*forge.RetryError](err); !ok || tries > 200 {
+					t.Fatalf("try %d: %v", tries, err)
+				}
+			}
+		}
+	}
+	checks := w.CheckRuns("octo/hello", "")
+	if len(checks) != runs {
+		t.Errorf("got %d check runs, want %d", len(checks), runs)
+	}
+	for _, c := range checks {
+		if c.Conclusion != "success" || len(c.Annotations) != 120 {
+			t.Errorf("%s: %s with %d annotations", c.ExternalID, c.Conclusion, len(c.Annotations))
+		}
+	}
+}
