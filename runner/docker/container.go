@@ -1,0 +1,316 @@
+package docker
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/network"
+
+	"github.com/slipway-ci/slipway/runner"
+)
+
+// workPath is where a build sees its work folder.
+const workPath = "/codebuild/output/tmp"
+
+// capabilities are what root in a build container keeps: enough to install
+// packages, change owners and become other users. Everything else is dropped.
+var capabilities = []string{
+	"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT", "AUDIT_WRITE",
+}
+
+func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
+
+// box is one build's container.
+type box struct {
+	*stream
+	engine  *Engine
+	spec    runner.Spec
+	id      string
+	network string
+	once    sync.Once
+}
+
+// Start makes network and container, attaches, and starts.
+func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Container, error) {
+	b := &box{engine: e, spec: s}
+	if err := b.start(ctx); err != nil {
+		b.spec.Folder = "" // stays the caller's
+		b.Remove()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *box) start(ctx context.Context) (err error) {
+	if b.network, err = b.engine.network(ctx); err != nil {
+		return err
+	}
+	if err := b.create(ctx); err != nil {
+		return err
+	}
+	in, err := b.engine.api.ContainerAttach(ctx, b.id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return fmt.Errorf("attaching to build container: %w", err)
+	}
+	b.stream = newStream(in)
+	err = b.engine.api.ContainerStart(ctx, b.id, container.StartOptions{})
+	if err != nil && strings.Contains(err.Error(), "executable file not found") {
+		return runner.NoShell(b.spec.Image, "no sh in the image")
+	}
+	if err != nil {
+		return fmt.Errorf("starting build container: %w", err)
+	}
+	return nil
+}
+
+// create makes the container and pulls the image if it isn't there.
+func (b *box) create(ctx context.Context) error {
+	if b.spec.Image == "" {
+		return runner.NoImage("", "no image is named", "Name one for the build, the project or the runner.")
+	}
+	id, err := b.tryCreate(ctx)
+	if isNotFound(err) && strings.Contains(strings.ToLower(err.Error()), "image") {
+		if err := b.engine.pull(ctx, b.spec.Image); err != nil {
+			return err
+		}
+		id, err = b.tryCreate(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("creating build container: %w", err)
+	}
+	b.id = id
+	return nil
+}
+
+func (b *box) tryCreate(ctx context.Context) (string, error) {
+	labels := b.engine.labels()
+	labels[labelBuild] = b.spec.Build
+	config := &container.Config{
+		Image: b.spec.Image, Entrypoint: []string{"sh", path.Join(workPath, runner.DriverName)}, Cmd: []string{}, User: "0",
+		WorkingDir: "/", Env: []string{"HOME=/root"}, Labels: labels,
+		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
+	}
+	made, err := b.engine.api.ContainerCreate(ctx, config, b.hostConfig(), &network.NetworkingConfig{}, nil, "slipway-"+b.engine.id+"-"+randomID())
+	return made.ID, err
+}
+
+func (b *box) hostConfig() *container.HostConfig {
+	init := true
+	limits := b.engine.options.Limits
+	if l := b.spec.Limits; l.MemoryBytes > 0 {
+		limits.MemoryBytes = l.MemoryBytes
+	}
+	if l := b.spec.Limits; l.CPUs > 0 {
+		limits.CPUs = min(l.CPUs, limits.CPUs)
+	}
+	if l := b.spec.Limits; l.Processes > 0 {
+		limits.Processes = l.Processes
+	}
+	h := &container.HostConfig{
+		NetworkMode: container.NetworkMode(b.network),
+		Init:        &init,
+		LogConfig:   container.LogConfig{Type: "none"},
+		Mounts: []mount.Mount{
+			{Type: mount.TypeBind, Source: b.spec.Work, Target: workPath},
+			{Type: mount.TypeBind, Source: b.spec.Source, Target: b.spec.SourcePath},
+		},
+		Resources: container.Resources{
+			Memory: limits.MemoryBytes, MemorySwap: limits.MemoryBytes,
+			NanoCPUs: int64(limits.CPUs * nanoCPU), PidsLimit: &limits.Processes,
+		},
+		Privileged: b.spec.Privileged,
+	}
+	if !b.spec.Privileged {
+		h.CapDrop, h.CapAdd = []string{"ALL"}, capabilities
+		h.SecurityOpt = []string{"no-new-privileges"}
+	}
+	return h
+}
+
+// pull gets an image, or says why it can't be had.
+func (e *Engine) pull(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, e.options.PullTimeout)
+	defer cancel()
+	const hint = "Check its name, pull or build it on the runner's host, or map the name to another image in the server's configuration."
+	progress, err := e.api.ImagePull(ctx, name, image.PullOptions{})
+	if err == nil {
+		_, err = io.Copy(io.Discard, progress)
+		err = errors.Join(err, progress.Close())
+	}
+	switch {
+	case err == nil:
+		_, err = e.api.ImageInspect(ctx, name)
+		if err != nil {
+			return runner.NoImage(name, "the pull did not bring it", hint)
+		}
+		return nil
+	case context.Cause(ctx) != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+		return context.Cause(ctx)
+	}
+	return runner.NoImage(name, err.Error(), hint)
+}
+
+// Work is where the build sees its work folder.
+func (b *box) Work() string { return workPath }
+
+// Source is where the build sees its source.
+func (b *box) Source() string { return b.spec.SourcePath }
+
+// Exec runs the driver as another user.
+func (b *box) Exec(ctx context.Context, user string) (runner.Process, error) {
+	if !b.hasUser(ctx, user) {
+		return nil, runner.NoUser(user, "the image has no such user")
+	}
+	made, err := b.engine.api.ContainerExecCreate(ctx, b.id, container.ExecOptions{
+		User: user, AttachStdin: true, AttachStdout: true, AttachStderr: true, WorkingDir: "/",
+		Cmd: []string{"sh", path.Join(workPath, runner.DriverName)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing commands as user %s: %w", user, err)
+	}
+	in, err := b.engine.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("running commands as user %s: %w", user, err)
+	}
+	return newStream(in), nil
+}
+
+// hasUser looks the user up in the image's /etc/passwd.
+func (b *box) hasUser(ctx context.Context, user string) bool {
+	if _, err := strconv.Atoi(user); err == nil {
+		return true
+	}
+	r, _, err := b.engine.api.CopyFromContainer(ctx, b.id, "/etc/passwd")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = r.Close() }() // only read from
+	in := tar.NewReader(r)
+	if _, err := in.Next(); err != nil {
+		return false
+	}
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		if name, _, _ := strings.Cut(lines.Text(), ":"); name == user {
+			return true
+		}
+	}
+	return false
+}
+
+// Kill ends every process and waits until none is left.
+func (b *box) Kill(ctx context.Context) error {
+	err := b.engine.api.ContainerKill(ctx, b.id, "KILL")
+	if isNotFound(err) || errdefs.IsConflict(err) { // gone, or not running
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("killing build container: %w", err)
+	}
+	gone, failed := b.engine.api.ContainerWait(ctx, b.id, container.WaitConditionNotRunning)
+	select {
+	case <-gone:
+		return nil
+	case err := <-failed:
+		if isNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("waiting for killed container: %w", err)
+	}
+}
+
+// Died says what the Docker engine knows of the container's end.
+func (b *box) Died(ctx context.Context) string {
+	info, err := b.engine.api.ContainerInspect(ctx, b.id)
+	switch {
+	case err != nil || info.State == nil:
+		return ""
+	case info.State.OOMKilled:
+		return "out of memory"
+	case info.State.Running:
+		return ""
+	}
+	return fmt.Sprintf("its first process ended with exit status %d", info.State.ExitCode)
+}
+
+// Remove takes everything away in the background.
+func (b *box) Remove() {
+	b.once.Do(func() {
+		if !b.engine.background(b.remove) {
+			b.engine.options.Log.Warn("build outlives its engine", "job", b.spec.Build)
+		}
+	})
+}
+
+func (b *box) remove(ctx context.Context) {
+	log := b.engine.options.Log
+	if b.id != "" {
+		if err := b.engine.api.ContainerRemove(ctx, b.id, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !isNotFound(err) {
+			log.Warn("build container left behind", "job", b.spec.Build, "error", err)
+		}
+	}
+	if b.stream != nil {
+		b.stream.conn.Close()
+	}
+	b.engine.dropNetwork(ctx, b.network)
+	if b.spec.Folder == "" {
+		return
+	}
+	if err := os.RemoveAll(b.spec.Folder); err != nil {
+		log.Warn("folder of a build left behind", "job", b.spec.Build, "error", err)
+	}
+}
+
+// stream is an attached driver: orders go in raw, output comes in frames.
+type stream struct {
+	conn types.HijackedResponse
+	raw  net.Conn
+	in   *bufio.Reader
+	left int // bytes of the current frame
+}
+
+func newStream(r types.HijackedResponse) *stream {
+	return &stream{conn: r, raw: r.Conn, in: r.Reader}
+}
+
+func (s *stream) Write(p []byte) (int, error) { return s.raw.Write(p) }
+
+// frameHeader is the length of a frame's header, whose last four bytes are the
+// frame's length. Both of the build's streams are one for us.
+const frameHeader = 8
+
+func (s *stream) Read(p []byte) (int, error) {
+	for s.left == 0 {
+		var header [frameHeader]byte
+		if _, err := io.ReadFull(s.in, header[:]); err != nil {
+			return 0, ended(err)
+		}
+		s.left = int(binary.BigEndian.Uint32(header[4:]))
+	}
+	n, err := s.in.Read(p[:min(len(p), s.left)])
+	s.left -= n
+	return n, ended(err)
+}
+
+// ended makes io.EOF of the ways in which an attached stream can end.
+func ended(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		return io.EOF
+	}
+	return err
+}

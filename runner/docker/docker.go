@@ -1,0 +1,201 @@
+// Package docker is the engine that runs builds in Docker: a fresh container
+// on a network of its own for each, gone when the build is.
+package docker
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/runner"
+)
+
+// Options configure an Engine. Data is required.
+type Options struct {
+	// Host is the address of the Docker engine; empty means its usual socket.
+	Host string
+	// Data is a folder of this installation. Containers and networks are
+	// labelled with it, and builds' folders are below it, so that a later
+	// process finds what a dead one left.
+	Data string
+	// Limits are those of builds whose order names none. Zero means all of the
+	// host's CPUs, three quarters of its memory, and 8192 processes.
+	Limits pipeline.Limits
+	// Prepared is how many networks are kept ready; 0 means 1, less none.
+	Prepared int
+	// PullTimeout limits the pull of an image; 0 means 15 minutes.
+	PullTimeout time.Duration
+	Log         *slog.Logger // nil means none
+}
+
+// Engine runs builds in Docker. It is safe for concurrent use.
+type Engine struct {
+	options Options
+	api     *client.Client
+	id      string // of this process
+	lock    *os.File
+	firewall
+
+	// ready are networks that no build has used.
+	ready chan string
+	// wg counts what goes on in the background, under mu with closed: networks
+	// being made, containers being removed.
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
+}
+
+var _ runner.Engine = (*Engine)(nil)
+
+const (
+	defaultProcesses = 8192
+	defaultPull      = 15 * time.Minute
+	// backgroundTime limits what is done for a build off its path.
+	backgroundTime = time.Minute
+	memoryParts    = 4 // of the host's memory, of which a build gets all but one
+	nanoCPU        = 1e9
+
+	labelBuild  = "slipway.build"
+	labelRunner = "slipway.runner"
+	labelData   = "slipway.data"
+)
+
+// Open connects to the Docker engine, puts the rules into place that keep
+// builds off this host's addresses (or warns once that it can't), and takes
+// away what dead processes left behind.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.PullTimeout = cmp.Or(o.PullTimeout, defaultPull)
+	o.Prepared = max(0, cmp.Or(o.Prepared, 1))
+	opts := []client.Opt{client.WithAPIVersionNegotiation()}
+	if o.Host != "" {
+		opts = append(opts, client.WithHost(o.Host))
+	}
+	api, err := client.NewClientWithOpts(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("making Docker client: %w", err)
+	}
+	info, err := api.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking the Docker engine: %w", err)
+	}
+	o.Limits.MemoryBytes = cmp.Or(o.Limits.MemoryBytes, info.MemTotal/memoryParts*(memoryParts-1))
+	o.Limits.CPUs = cmp.Or(o.Limits.CPUs, float64(info.NCPU))
+	o.Limits.Processes = cmp.Or(o.Limits.Processes, defaultProcesses)
+	e := &Engine{options: o, api: api, id: randomID(), ready: make(chan string, o.Prepared), firewall: firewall{log: o.Log}}
+	if err := e.claim(); err != nil {
+		return nil, err
+	}
+	e.firewall.raise(ctx)
+	if err := e.Reap(ctx); err != nil {
+		o.Log.Warn("leftovers of dead runners remain", "error", err)
+	}
+	for range o.Prepared {
+		e.background(e.prepare)
+	}
+	return e, nil
+}
+
+func randomID() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// claim makes this process's folder and holds a lock on it for as long as the
+// process lives.
+func (e *Engine) claim() error {
+	data, err := filepath.Abs(e.options.Data)
+	if err != nil {
+		return fmt.Errorf("finding data folder: %w", err)
+	}
+	e.options.Data = data
+	if err := os.MkdirAll(e.Temp(), 0o700); err != nil {
+		return fmt.Errorf("making folder for builds: %w", err)
+	}
+	if e.lock, err = os.OpenFile(e.lockFile(e.id), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return fmt.Errorf("making lock of runner: %w", err)
+	}
+	if err := syscall.Flock(int(e.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("locking: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) builds() string            { return filepath.Join(e.options.Data, "builds") }
+func (e *Engine) lockFile(id string) string { return filepath.Join(e.builds(), id+".lock") }
+
+// Temp is the folder for builds' folders: what a process leaves there when it
+// dies, the next one removes.
+func (e *Engine) Temp() string { return filepath.Join(e.builds(), e.id) }
+
+// dataLabel names the data folder without telling where it is.
+func (e *Engine) dataLabel() string {
+	sum := sha256.Sum256([]byte(e.options.Data))
+	return hex.EncodeToString(sum[:8])
+}
+
+func (e *Engine) labels() map[string]string {
+	return map[string]string{labelRunner: e.id, labelData: e.dataLabel()}
+}
+
+// background does work that no build waits for. It reports false when the
+// engine has been closed.
+func (e *Engine) background(work func(context.Context)) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	e.wg.Go(func() {
+		// The builds' contexts are over by then, and this is to happen anyway.
+		ctx, cancel := context.WithTimeout(context.Background(), backgroundTime)
+		defer cancel()
+		work(ctx)
+	})
+	return true
+}
+
+// Close waits for removals and takes away the networks kept ready.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		e.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for {
+		select {
+		case name := <-e.ready:
+			e.dropNetwork(ctx, name)
+			continue
+		default:
+		}
+		break
+	}
+	_ = os.Remove(e.Temp()) // fails if something is left there, which Reap will find
+	_ = os.Remove(e.lock.Name())
+	_ = e.lock.Close()
+	return e.api.Close()
+}

@@ -1,0 +1,133 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types/network"
+)
+
+// bridgePrefix begins the names of builds' bridges; the rules of the firewall
+// hold for all of them.
+const bridgePrefix = "slw"
+
+// network takes a network that is ready, or makes one, and has the next one
+// made. Each serves one build.
+func (e *Engine) network(ctx context.Context) (string, error) {
+	if e.options.Prepared == 0 {
+		return e.makeNetwork(ctx)
+	}
+	defer e.background(e.prepare)
+	select {
+	case name := <-e.ready:
+		return name, nil
+	default:
+		return e.makeNetwork(ctx)
+	}
+}
+
+func (e *Engine) prepare(ctx context.Context) {
+	name, err := e.makeNetwork(ctx)
+	if err != nil {
+		e.options.Log.Warn("no network prepared for the next build", "error", err)
+		return
+	}
+	select {
+	case e.ready <- name:
+	default:
+		e.dropNetwork(ctx, name)
+	}
+}
+
+func (e *Engine) makeNetwork(ctx context.Context) (string, error) {
+	e.firewall.raise(ctx)
+	id := randomID()
+	name := "slipway-" + id
+	_, err := e.api.NetworkCreate(ctx, name, network.CreateOptions{
+		Driver: "bridge",
+		Labels: e.labels(),
+		Options: map[string]string{
+			"com.docker.network.bridge.name":       bridgePrefix + id,
+			"com.docker.network.bridge.enable_icc": "false",
+		},
+	})
+	if err != nil {
+		return "", fmt.Errorf("making network: %w", err)
+	}
+	return name, nil
+}
+
+func (e *Engine) dropNetwork(ctx context.Context, name string) {
+	if name == "" {
+		return
+	}
+	if err := e.api.NetworkRemove(ctx, name); err != nil && !isNotFound(err) {
+		e.options.Log.Warn("network of a build left behind", "error", err)
+	}
+}
+
+// firewall keeps builds off this host: whatever comes from their bridges to an
+// address of the host is refused (Redis, the Docker engine, the server), and
+// so is what they send to link-local addresses, where clouds keep credentials.
+type firewall struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	told bool
+}
+
+const ruleTime = 5 * time.Second
+
+// rules are the arguments of iptables after -C or -I.
+var rules = [][]string{
+	{"iptables", "INPUT", "-i", bridgePrefix + "+"},
+	{"iptables", "DOCKER-USER", "-i", bridgePrefix + "+", "-d", "169.254.0.0/16"},
+	{"ip6tables", "INPUT", "-i", bridgePrefix + "+"},
+}
+
+// raise puts the rules into place where they are not, which needs the right to
+// do so.
+func (f *firewall) raise(ctx context.Context) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range rules {
+		err := f.rule(ctx, r)
+		if err == nil || r[0] == "ip6tables" || f.told {
+			continue
+		}
+		f.told = true
+		f.log.Warn("builds can reach this host's addresses: the firewall rules need iptables and the right to use it", "error", err)
+	}
+}
+
+func (f *firewall) rule(ctx context.Context, r []string) error {
+	var last error
+	for _, target := range []string{"REJECT", "DROP"} {
+		spec := append(append([]string{}, r[1:]...), "-j", target)
+		if run(ctx, r[0], "-C", spec) == nil {
+			return nil
+		}
+	}
+	for _, target := range []string{"REJECT", "DROP"} {
+		spec := append(append([]string{}, r[1:]...), "-j", target)
+		if last = run(ctx, r[0], "-I", spec); last == nil {
+			return nil
+		}
+	}
+	return last
+}
+
+func run(ctx context.Context, program, action string, spec []string) error {
+	ctx, cancel := context.WithTimeout(ctx, ruleTime)
+	defer cancel()
+	args := append([]string{"-w", "5", action}, spec...)
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("running %s: %w: %s", program, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
