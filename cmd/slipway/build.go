@@ -87,19 +87,46 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 			return err
 		}
 	}
-	engine, err := a.localEngine(ctx, cfg, o, order.Image)
+	place, err := a.localEngine(ctx, cfg, o, order.Image)
 	if err != nil {
 		return err
 	}
-	defer closeEngine(ctx, engine)
+	defer place.close(ctx, a.logger(cfg))
 	sink := &localSink{out: a.stdout, dir: o.artifacts, keep: filepath.Join(cfg.Data, "artifacts")}
-	b, outcome := runner.Run(ctx, runner.Options{Engine: engine, Dir: dir, Temp: temp, Name: "local"}, order, sink)
+	b, outcome := runner.Run(ctx, runner.Options{Engine: place.Engine, Dir: dir, Temp: place.temp, Name: "local"}, order, sink)
 	if o.report != "" {
 		if err := writeReport(o.report, b); err != nil {
 			return err
 		}
 	}
 	return a.tell(b, outcome)
+}
+
+// localEngine is the engine that was named, which never falls back; else
+// Docker, or this host where somebody watches.
+func (a *app) localEngine(ctx context.Context, cfg config.Config, o localBuild, image string) (enginePlace, error) {
+	named := o.engineNamed || a.getenv("SLIPWAY_ENGINE") != ""
+	if o.engine != "" {
+		cfg.Engine = o.engine
+	}
+	cfg.Image = image
+	if !named && terminal(a.stdout) {
+		cfg.Engine = "auto"
+	}
+	if err := cfg.Check(); err != nil {
+		return enginePlace{}, usage(err)
+	}
+	return a.openEngine(ctx, cfg, a.logger(cfg))
+}
+
+// terminal reports whether w is one.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // tell says how a local build ended, and with which exit code.

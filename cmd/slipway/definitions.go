@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/internal/config"
@@ -34,7 +35,7 @@ const (
 
 // Pipelines is the implied pipeline, or none and why not.
 func (d *definitions) Pipelines(ctx context.Context, repo forge.Repo, t pipeline.Trigger) ([]pipeline.Definition, string, error) {
-	src, err := source(ctx, d.credentials, repo, t)
+	src, err := sourceOrder(ctx, d.credentials, repo, t)
 	if err != nil {
 		return nil, "", err
 	}
@@ -98,6 +99,10 @@ func (d *definitions) buildStage(p config.Project) pipeline.Stage {
 	}
 	return pipeline.Stage{Name: "Build", Actions: []pipeline.Action{a}}
 }
+
+// deployTimeout is CodeDeploy's limit of an in-place deployment (CodeDeploy
+// reference 2.4).
+const deployTimeout = 8 * time.Hour
 
 func deployStage(g config.DeploymentGroup) pipeline.Stage {
 	return pipeline.Stage{Name: "Deploy", Actions: []pipeline.Action{{

@@ -148,7 +148,5 @@ func (a *app) dataHome() string {
 }
 
 func (a *app) logger(c config.Config) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Log)) // checked with the configuration
-	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+	return a.serverLog(c)
 }

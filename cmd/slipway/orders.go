@@ -59,8 +59,8 @@ func projectName(p config.Project, repo forge.Repo) string {
 	return repo.Slug() + "-" + p.Name
 }
 
-// source says how to fetch the execution's commit.
-func source(ctx context.Context, c credentials, repo forge.Repo, t pipeline.Trigger) (pipeline.SourceOrder, error) {
+// sourceOrder says how to fetch the execution's commit.
+func sourceOrder(ctx context.Context, c credentials, repo forge.Repo, t pipeline.Trigger) (pipeline.SourceOrder, error) {
 	user, password, err := c.Clone(ctx, repo, t.Installation)
 	if err != nil && !errors.Is(err, forge.ErrNoCredentials) {
 		return pipeline.SourceOrder{}, fmt.Errorf("getting a credential for %s: %w", repo.FullName(), err)
@@ -72,7 +72,7 @@ func source(ctx context.Context, c credentials, repo forge.Repo, t pipeline.Trig
 
 // Build makes the order of a build.
 func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.BuildOrder, error) {
-	src, err := source(ctx, o.credentials, x.Repo, x.Trigger)
+	src, err := sourceOrder(ctx, o.credentials, x.Repo, x.Trigger)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ const buildArtifact = "BuildArtifact"
 
 func (o *orders) sourceBundle(ctx context.Context, x pipeline.Execution) (pipeline.Artifact, error) {
 	a := pipeline.Artifact{Name: "SourceArtifact", Format: "tar"}
-	src, err := source(ctx, o.credentials, x.Repo, x.Trigger)
+	src, err := sourceOrder(ctx, o.credentials, x.Repo, x.Trigger)
 	if err != nil {
 		return a, err
 	}

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 	"time"
 
+	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-ci/slipway/dispatch"
@@ -34,15 +34,16 @@ type platform struct {
 	inbox        *queue.Inbox
 	jobs         *queue.Jobs
 	store        *store.Store
-	blobs        *artifacts.Store
-	logs         *logs.Store
+	bucket       *blob.Bucket
+	blobs        artifactStore
+	logs         logStore
 	forges       *forges
 	host         *local.Host
 	mirrors      *source.Store
 	control      *dispatch.Service
 	orchestrator *pipeline.Orchestrator
 	relay        *pipeline.Relay
-	reporter     *notify.Reporter
+	reporters    []*notify.Reporter
 	closers      []func() error
 }
 
@@ -86,14 +87,12 @@ func (p *platform) openState(ctx context.Context) error {
 	p.jobs = queue.NewJobs(rdb, queue.JobsOptions{Lease: p.cfg.Limits.Lease}, p.log)
 	p.closers = append(p.closers, p.jobs.Close)
 	p.store = store.New(rdb, store.Options{}, p.log)
-	if p.blobs, err = artifacts.Open(ctx, p.blobURL()); err != nil {
-		return usage(fmt.Errorf("blob_url: %w", err))
+	if p.bucket, err = openBucket(ctx, p.blobURL()); err != nil {
+		return usage(err)
 	}
-	p.closers = append(p.closers, p.blobs.Close)
-	if p.logs, err = logs.Open(ctx, p.blobURL(), p.store.Tails()); err != nil {
-		return usage(fmt.Errorf("blob_url: %w", err))
-	}
-	p.closers = append(p.closers, p.logs.Close)
+	p.closers = append(p.closers, p.bucket.Close)
+	p.blobs = artifactStore{artifacts.New(p.bucket)}
+	p.logs = logStore{logs.New(p.bucket, p.store.LogTail(), time.Now)}
 	return nil
 }
 
@@ -105,14 +104,24 @@ func (p *platform) wire() {
 	defs := &definitions{cfg: p.cfg, credentials: p.forges, files: p.mirrors}
 	rules := pipeline.Rules{InfrastructureRetries: p.cfg.Limits.InfrastructureRetries, QueuedTimeout: p.cfg.Limits.QueuedTimeout}
 	p.orchestrator = pipeline.NewOrchestrator(p.store, p.forges, defs, p.relay, rules, now, p.log)
+	p.reporters = p.wireReporters()
+}
+
+// wireReporters makes one reporter for each forge. The built-in host's checks
+// are Slipway's own pages, so its list is only emptied.
+func (p *platform) wireReporters() []*notify.Reporter {
 	spacing := p.cfg.Limits.ReportSpacing
 	if spacing == 0 {
 		spacing = notify.Spacing(p.cfg.GitHub.APIURL)
 	}
-	p.reporter = notify.New(p.store, p.store, notify.Options{
-		Forges:  map[string]notify.Forge{githubForge: {Checks: p.forges.github, Statuses: p.forges.github, Spacing: spacing}},
-		BaseURL: p.cfg.ExternalURL, Log: p.log, Wake: p.store.ReportWake(),
-	})
+	reported := map[string]notify.Forge{githubForge: {Checks: p.forges.github, Statuses: p.forges.github, Spacing: spacing}}
+	var out []*notify.Reporter
+	for _, name := range []string{githubForge, localForge} {
+		out = append(out, notify.New(p.store.Reports(name), p.store, notify.Options{
+			Forges: reported, BaseURL: p.cfg.ExternalURL, Log: p.log,
+		}))
+	}
+	return out
 }
 
 func (p *platform) blobURL() string {
@@ -146,7 +155,9 @@ func (p *platform) run(ctx context.Context) error {
 		return p.inbox.Run(ctx, queue.Handler{Delivery: p.orchestrator.Delivery, Event: p.orchestrator.Event})
 	})
 	g.Go(func() error { return p.relay.Run(ctx, watchInterval) })
-	g.Go(func() error { return p.reporter.Run(ctx) })
+	for _, r := range p.reporters {
+		g.Go(func() error { return r.Run(ctx) })
+	}
 	g.Go(func() error { return p.host.Run(ctx) })
 	return g.Wait()
 }
@@ -165,7 +176,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
 		Executions: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
 		DeadLetters: deadLetters{p.inbox}, Workers: workers{p.jobs}, Control: p.control,
-		Git: http.StripPrefix("", p.host),
+		Git: p.host,
 		Access: handlers.Access{
 			AdminTokens: []string{p.cfg.AdminToken},
 			Workers:     []handlers.WorkerToken{{Name: "worker", Token: workerToken(p.cfg)}},
@@ -181,7 +192,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 func (p *platform) checks() []handlers.Check {
 	return []handlers.Check{
 		{Name: "redis", Run: p.checkRedis},
-		{Name: "blobs", Run: p.blobs.Check},
+		{Name: "blobs", Run: p.checkBlobs},
 		{Name: "github", Run: func(ctx context.Context) error {
 			if err := p.forges.github.Check(ctx); !errors.Is(err, forge.ErrNoCredentials) {
 				return err
@@ -189,6 +200,14 @@ func (p *platform) checks() []handlers.Check {
 			return nil // it can receive, and report nothing: a valid configuration
 		}},
 	}
+}
+
+func (p *platform) checkBlobs(ctx context.Context) error {
+	ok, err := p.bucket.IsAccessible(ctx)
+	if err == nil && !ok {
+		err = errors.New("the blob store can't be reached")
+	}
+	return err
 }
 
 func (p *platform) checkRedis(ctx context.Context) error {

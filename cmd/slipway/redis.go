@@ -16,6 +16,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/uuid"
+
+	"github.com/slipway-ci/slipway/queue"
 )
 
 // embeddedRedis is the Redis of a process that was given none.
@@ -151,7 +153,7 @@ func answers(ctx context.Context, url string) bool {
 			return false
 		}
 	}
-	rdb, err := dialRedis(url)
+	rdb, err := queue.Open(url)
 	if err != nil {
 		return false
 	}

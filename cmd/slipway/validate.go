@@ -83,7 +83,7 @@ func (o validation) check(path string) (specfile.Result, error) {
 	case "buildspec":
 		_, r.Problems = buildspec.Parse(path, data, buildspec.Options{Mode: o.mode()})
 	case "appspec":
-		_, r.Problems = appspec.Parse(path, data, appspec.Options{Strict: o.strict})
+		_, r.Problems = appspec.Parse(data, appspec.Options{Strict: o.strict})
 	default:
 		return r, fmt.Errorf("--kind: want buildspec or appspec, have %q", r.Kind)
 	}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-ci/slipway/deployer"
+	"github.com/slipway-ci/slipway/deployer/agent"
+	"github.com/slipway-ci/slipway/internal/client"
+	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/internal/worker"
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/runner"
+	"github.com/slipway-ci/slipway/runner/docker"
+	"github.com/slipway-ci/slipway/runner/host"
+	"github.com/slipway-ci/slipway/runner/source"
+)
+
+func (a *app) runnerCommand() *cobra.Command {
+	var server, token, data, engine, labels, name string
+	var slots int
+	c := &cobra.Command{
+		Use:   "runner",
+		Short: "Run builds for a server",
+		Long: `Takes builds from the server and runs them, each in a fresh container. It speaks
+to the server only, never to Redis or the blob store. When it is told to end it
+takes no more builds and lets those under way finish.`,
+		Example: "    SLIPWAY_TOKEN=slr_... slipway runner --server https://ci.example.com --slots 4",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := a.settings()
+			if err != nil {
+				return err
+			}
+			for to, value := range map[*string]string{
+				&cfg.Server: server, &cfg.Token: token, &cfg.Data: data, &cfg.Engine: engine, &cfg.Runner.Labels: labels, &cfg.Runner.Name: name,
+			} {
+				if value != "" {
+					*to = value
+				}
+			}
+			if slots != 0 {
+				cfg.Runner.Slots = slots
+			}
+			return a.remoteRunner(c.Context(), cfg)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&server, "server", "", "the server's `URL`")
+	f.StringVar(&token, "token", "", "the runners' `token`; better set SLIPWAY_TOKEN")
+	f.StringVar(&data, "data", "", "data `folder`")
+	f.StringVar(&engine, "engine", "", "docker or host")
+	f.StringVar(&labels, "labels", "", "labels of the jobs that it takes, comma-separated")
+	f.StringVar(&name, "name", "", "its name for people (default: the host's)")
+	f.IntVar(&slots, "slots", 0, "builds at a time (default: the number of cores)")
+	return c
+}
+
+func (a *app) remoteRunner(ctx context.Context, cfg config.Config) error {
+	if err := cfg.Check(); err != nil {
+		return usage(err)
+	}
+	if cfg.Server == "" || cfg.Token == "" {
+		return usage(fmt.Errorf("a runner needs a server and a token: set SLIPWAY_SERVER and SLIPWAY_TOKEN"))
+	}
+	api, err := client.New(cfg.Server, cfg.Token)
+	if err != nil {
+		return usage(err)
+	}
+	if cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
+		return usage(err)
+	}
+	log := a.serverLog(cfg)
+	fmt.Fprintf(a.stderr, "Slipway %s runner for %s, %d slots, engine %s\n", version, cfg.Server, cfg.Runner.Slots, cfg.Engine)
+	return a.work(ctx, cfg, api, log, filepath.Join(cfg.Data, "tmp"), client.Retryable)
+}
+
+// runRunner runs builds in the server's own process.
+func (a *app) runRunner(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger) error {
+	return a.work(ctx, cfg, control, log, "", nil)
+}
+
+// work runs builds until ctx ends and those under way have finished. temp takes
+// artifacts on their way to a server elsewhere.
+func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger, temp string, retryable func(error) bool) error {
+	place, err := a.openEngine(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer place.close(ctx, log)
+	mirrors, err := source.New(source.Options{Dir: filepath.Join(cfg.Data, "mirrors"), Env: gitEnvironment()})
+	if err != nil {
+		return err
+	}
+	if temp != "" {
+		if err := os.MkdirAll(temp, 0o700); err != nil {
+			return err
+		}
+	}
+	me := runnerName(cfg)
+	return worker.Run(ctx, worker.Options{
+		Control: control, Log: log, Drain: cfg.Limits.Drain, Temp: temp, Retryable: retryable,
+		Worker: pipeline.Worker{
+			ID: uuid.NewString(), Name: me, Kind: pipeline.BuildJob, Slots: cfg.Runner.Slots, Version: version,
+			Classes: classes(cfg),
+		},
+		Do: func(ctx context.Context, job pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
+			if job.Build == nil {
+				return pipeline.Build{}, pipeline.Outcome{Status: pipeline.BuildFault, Message: "the job has no order"}
+			}
+			return runner.Run(ctx, runner.Options{
+				Engine: place.Engine, Source: mirrors, Temp: place.temp, Name: me, Log: log,
+			}, *job.Build, s)
+		},
+	})
+}
+
+func runnerName(cfg config.Config) string {
+	if cfg.Runner.Name != "" {
+		return cfg.Runner.Name
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "runner"
+	}
+	return name
+}
+
+// classes are the queues that a runner serves: jobs without labels and those
+// with exactly its own, of every compute type.
+func classes(cfg config.Config) []string {
+	labels := []string{""}
+	if cfg.Runner.Labels != "" {
+		labels = append(labels, cfg.Runner.Labels)
+	}
+	computes := []string{""}
+	for name := range cfg.ComputeTypes {
+		computes = append(computes, name)
+	}
+	var out []string
+	for _, l := range labels {
+		for _, c := range computes {
+			out = append(out, pipeline.ClassOf(pipeline.BuildJob, l, c))
+		}
+	}
+	return out
+}
+
+// runAgent applies deployments to this host in the server's own process.
+func runAgent(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger) error {
+	groups := map[string]*deployer.Deployer{}
+	for _, g := range cfg.DeploymentGroups {
+		d, err := deployer.New(deployer.Options{Root: filepath.Join(cfg.Data, "agent"), TargetRoot: g.Root, Log: log})
+		if err != nil {
+			return fmt.Errorf("deployment group %s: %w", g.Name, err)
+		}
+		groups[g.Name] = d
+	}
+	if len(groups) == 0 {
+		return nil
+	}
+	return agent.New(agent.Options{
+		Control: control, ID: uuid.NewString(), Name: runnerName(cfg), Version: version, Groups: groups,
+		Temp: filepath.Join(cfg.Data, "tmp"), Log: log, Now: time.Now, Drain: cfg.Limits.Drain,
+	}).Run(ctx)
+}
+
+// enginePlace is an engine and the folder that its builds are prepared in.
+type enginePlace struct {
+	runner.Engine
+	temp string
+}
+
+// closeTime is what the removal of the last containers gets.
+const closeTime = time.Minute
+
+func (p enginePlace) close(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	if err := p.Engine.Close(ctx); err != nil {
+		log.WarnContext(ctx, "closing the engine", "error", err)
+	}
+}
+
+// openEngine opens the configured engine. Only auto may fall back, and it says
+// so.
+func (a *app) openEngine(ctx context.Context, cfg config.Config, log *slog.Logger) (enginePlace, error) {
+	if cfg.Engine == "host" {
+		return a.hostEngine(cfg)
+	}
+	p, err := dockerEngine(ctx, cfg, log)
+	if err == nil || cfg.Engine != "auto" {
+		return p, err
+	}
+	fmt.Fprintf(a.stderr, "Builds run on this host, which isolates nothing: %v\n", err)
+	return a.hostEngine(cfg)
+}
+
+func (a *app) hostEngine(cfg config.Config) (enginePlace, error) {
+	temp := filepath.Join(cfg.Data, "tmp", "builds")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return enginePlace{}, err
+	}
+	return enginePlace{host.New(host.Options{Env: hostEnvironment(a.getenv)}), temp}, nil
+}
+
+// dockerEngine opens Docker. For auto it must also have the image that builds
+// use when they name none.
+func dockerEngine(ctx context.Context, cfg config.Config, log *slog.Logger) (enginePlace, error) {
+	e, err := docker.Open(ctx, docker.Options{Data: cfg.Data, Log: log, PullTimeout: pullTime(cfg)})
+	if err != nil {
+		return enginePlace{}, fmt.Errorf("no Docker engine answers: %w", err)
+	}
+	p := enginePlace{e, e.Temp()}
+	if cfg.Engine == "auto" {
+		if err := e.Ready(ctx, resolveImage(cfg.Images, cfg.Image)); err != nil {
+			p.close(ctx, log)
+			return enginePlace{}, err
+		}
+	}
+	return p, nil
+}
+
+// pullTime is short where there is something to fall back to.
+func pullTime(cfg config.Config) time.Duration {
+	if cfg.Engine == "auto" {
+		return time.Minute
+	}
+	return 0
+}
+
+// gitEnvironment is what git needs of ours: nothing that configures it.
+func gitEnvironment() []string {
+	var out []string
+	for _, name := range []string{"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if v := os.Getenv(name); v != "" {
+			out = append(out, name+"="+v)
+		}
+	}
+	return out
+}

@@ -1,0 +1,179 @@
+// Package worker is a worker's end of pipeline.Control: it claims jobs, keeps
+// their leases, streams what they say, and tells how they ended until it was
+// heard. What the jobs do is its caller's.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// Options are all that Run needs.
+type Options struct {
+	Control pipeline.Control
+	Worker  pipeline.Worker // Slots, at least 1, is how many jobs are done at a time
+	// Do does one job. It returns soon after ctx ended; its cause says why:
+	// pipeline.ErrStopped, ErrTimedOut, ErrStale or ErrDrained.
+	Do func(ctx context.Context, a pipeline.Assignment, s *Stream) (pipeline.Build, pipeline.Outcome)
+	// Drain is how long jobs under way may go on after Run's ctx has ended.
+	Drain time.Duration
+	// Temp takes artifacts on their way to a server in another process, so that
+	// an upload can be repeated; empty: they are streamed, once.
+	Temp string
+	// Retryable reports whether Control may be asked again after an error; nil:
+	// always, but for ErrStale and ErrNotFound.
+	Retryable func(error) bool
+	Log       *slog.Logger
+}
+
+const (
+	claimWait = 25 * time.Second
+	// tellTime is how long a result is offered to a server that doesn't answer.
+	tellTime = 10 * time.Minute
+)
+
+// Run claims and does jobs until ctx ends; then it takes no more, and returns
+// when those under way have ended.
+func Run(ctx context.Context, o Options) error {
+	if o.Retryable == nil {
+		o.Retryable = func(err error) bool { return !errors.Is(err, pipeline.ErrNotFound) }
+	}
+	working, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	drain := context.AfterFunc(ctx, func() {
+		pause(working, o.Drain)
+		stop(pipeline.ErrDrained)
+	})
+	defer drain()
+	var slots sync.WaitGroup
+	for range max(o.Worker.Slots, 1) {
+		slots.Go(func() { o.slot(ctx, working) })
+	}
+	slots.Wait()
+	return nil
+}
+
+// slot does one job after the other. Jobs live in working, which outlives the
+// claims' ctx by the drain time.
+func (o *Options) slot(ctx, working context.Context) {
+	wait := firstPause
+	for ctx.Err() == nil {
+		a, err := o.Control.Claim(ctx, o.Worker, claimWait)
+		switch {
+		case err == nil:
+			wait = firstPause
+			o.do(working, a)
+		case errors.Is(err, pipeline.ErrNotFound) || ctx.Err() != nil:
+		default:
+			o.Log.WarnContext(ctx, "claiming a job", "error", err)
+			pause(ctx, wait)
+			wait = min(2*wait, lastPause)
+		}
+	}
+}
+
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// do does one job and completes it.
+func (o *Options) do(ctx context.Context, a pipeline.Assignment) {
+	o.Log.InfoContext(ctx, "job begun", "job", a.Job.ID, "execution", a.Job.Execution, "attempt", a.Job.Attempt)
+	began := time.Now()
+	doing, quit := context.WithCancelCause(ctx)
+	defer quit(nil)
+	s := newStream(doing, o, a, quit)
+	var background sync.WaitGroup
+	background.Go(func() { o.renew(doing, a, quit) })
+	b, outcome := o.safely(doing, a, s)
+	s.close()
+	if errors.Is(context.Cause(doing), pipeline.ErrStale) {
+		o.Log.WarnContext(ctx, "job is another's now", "job", a.Job.ID)
+	} else {
+		o.tell(ctx, a, s.count(b), outcome)
+	}
+	quit(nil)
+	background.Wait()
+	o.Log.InfoContext(ctx, "job ended", "job", a.Job.ID, "execution", a.Job.Execution, "status", string(outcome.Status), "duration", time.Since(began))
+}
+
+// safely turns a panic into a fault: one job must not take the others along.
+func (o *Options) safely(ctx context.Context, a pipeline.Assignment, s *Stream) (b pipeline.Build, out pipeline.Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			o.Log.ErrorContext(ctx, "a job panicked", "job", a.Job.ID, "error", fmt.Sprint(p))
+			b.Close(pipeline.BuildFault, "", "the worker failed", time.Now().UTC())
+			out = pipeline.Outcome{Status: pipeline.BuildFault, Message: "the worker failed"}
+		}
+	}()
+	return o.Do(ctx, a, s)
+}
+
+// renew keeps the lease, thrice in its length, and ends the job when the
+// server says so or when the lease has surely run out.
+func (o *Options) renew(ctx context.Context, a pipeline.Assignment, quit context.CancelCauseFunc) {
+	lease, renewed := a.Lease, time.Now()
+	for {
+		pause(ctx, lease/3)
+		if ctx.Err() != nil {
+			return
+		}
+		attempt, cancel := context.WithTimeout(ctx, lease)
+		asked := time.Now()
+		answer, err := o.Control.Renew(attempt, a.Job.Ref())
+		cancel()
+		switch {
+		case errors.Is(err, pipeline.ErrStale):
+			quit(pipeline.ErrStale)
+			return
+		case err != nil && ctx.Err() == nil:
+			o.Log.WarnContext(ctx, "renewing a lease", "job", a.Job.ID, "since", time.Since(renewed), "error", err)
+		case answer.Stop:
+			quit(fmt.Errorf("%w: %s", pipeline.ErrStopped, answer.Reason))
+			return
+		case err == nil:
+			renewed = asked
+		}
+	}
+}
+
+// tell completes the job. Only the server can say that it is no longer ours,
+// so it is asked until it answers.
+func (o *Options) tell(ctx context.Context, a pipeline.Assignment, b pipeline.Build, out pipeline.Outcome) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+	defer cancel()
+	err := o.retry(ctx, func(ctx context.Context) error { return o.Control.Complete(ctx, a.Job.Ref(), b, out) })
+	if err != nil && !errors.Is(err, pipeline.ErrStale) {
+		o.Log.ErrorContext(ctx, "a result was not heard", "job", a.Job.ID, "status", string(out.Status), "error", err)
+	}
+}
+
+// retry asks until there is an answer, or an error that a repeat can't mend.
+func (o *Options) retry(ctx context.Context, ask func(context.Context) error) error {
+	for wait := firstPause; ; wait = min(2*wait, lastPause) {
+		err := ask(ctx)
+		if err == nil || errors.Is(err, pipeline.ErrStale) || !o.Retryable(err) {
+			return err
+		}
+		pause(ctx, wait)
+		if ctx.Err() != nil {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
