@@ -245,6 +245,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// askTime bounds a question to the forge that a push has to wait for.
+const askTime = 3 * time.Second
+
 // coveredByPull says why a push starts nothing: its branch has an open pull
 // request of the same repository, which runs instead. The forge is asked when
 // it can be, since a lost "closed" event must not stop a branch's builds.
@@ -253,7 +256,9 @@ func (o *Orchestrator) coveredByPull(ctx context.Context, e forge.Event, v Verdi
 		return "", nil
 	}
 	branch := v.Trigger.Ref[len("refs/heads/"):]
-	number, found, err := o.deliveries.OpenPull(ctx, e, branch)
+	asking, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	number, found, err := o.deliveries.OpenPull(asking, e, branch)
 	if err != nil {
 		b, _, berr := o.store.Board(ctx, BoardKey(e.Repo, e.Repo.Slug(), DefaultPipeline))
 		if berr != nil && !errors.Is(berr, ErrNotFound) {

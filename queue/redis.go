@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // callTimeout bounds every call that does not wait for work.
@@ -36,15 +37,21 @@ func Open(address string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, fmt.Errorf("redis address: %w", withoutURL(err))
 		}
-		opts.ContextTimeoutEnabled = true
+		opts.ContextTimeoutEnabled, opts.MaintNotificationsConfig = true, unnoticed()
 		return redis.NewClusterClient(opts), nil
 	}
 	opts, err := redis.ParseURL(address)
 	if err != nil {
 		return nil, fmt.Errorf("redis address: %w", withoutURL(err))
 	}
-	opts.ContextTimeoutEnabled = true
+	opts.ContextTimeoutEnabled, opts.MaintNotificationsConfig = true, unnoticed()
 	return redis.NewClient(opts), nil
+}
+
+// unnoticed turns the hosted services' maintenance notices off: two clients
+// that share options, as ours do, can't both take them.
+func unnoticed() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // withoutURL drops the address from a parser's error: it may hold a password.
