@@ -46,7 +46,7 @@ func sampleExecution(id string, number int, at time.Time, message string) pipeli
 			{Name: "Deploy", Actions: []pipeline.Action{{Name: "Deploy", Category: pipeline.Deploy, Provider: "CodeDeploy"}}},
 		}},
 		Trigger: pipeline.Trigger{
-			Type: "Webhook", Event: "PUSH", Actor: forge.User{Login: "ada"}, SHA: fmt.Sprintf("%040x", number*7919), Ref: "refs/heads/main", Message: message, Trusted: true,
+			Type: "Webhook", Event: "PUSH", Actor: forge.User{Login: "ada"}, SHA: fmt.Sprintf("%08x%032x", number*98765431, number), Ref: "refs/heads/main", Message: message, Trusted: true,
 		},
 	}
 }
