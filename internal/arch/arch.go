@@ -23,17 +23,17 @@ var mayImport = map[string][]string{
 	"store/secrets":   {},
 
 	// A job and its outcome are made of forge's words, such as Annotation.
-	"runner":           {"pipeline", "forge", "runner/buildspec", "runner/source", "runner/report", "runner/cache", "internal/redact", "internal/archive", "internal/client", "internal/specfile"},
+	"runner":           {"pipeline", "forge", "runner/buildspec", "runner/source", "runner/report", "runner/cache", "internal/redact", "internal/archive", "internal/client", "internal/specfile", "internal/worker"},
 	"runner/buildspec": {"internal/specfile"},
 	"runner/source":    {"pipeline", "internal/redact", "internal/archive"},
 	"runner/report":    {"pipeline", "runner/buildspec", "internal/archive"},
 	"runner/cache":     {"pipeline", "runner/buildspec", "internal/archive"},
-	"runner/docker":    {"runner", "internal/redact", "internal/archive"},
-	"runner/host":      {"runner", "internal/redact", "internal/archive"},
+	"runner/docker":    {"pipeline", "runner", "internal/redact", "internal/archive"},
+	"runner/host":      {"pipeline", "runner", "internal/redact", "internal/archive"},
 
 	"deployer":         {"pipeline", "deployer/appspec", "internal/redact", "internal/archive", "internal/client"},
 	"deployer/appspec": {"internal/specfile"},
-	"deployer/agent":   {"pipeline", "forge", "deployer", "internal/archive", "internal/client"},
+	"deployer/agent":   {"pipeline", "forge", "deployer", "internal/archive", "internal/client", "internal/worker"},
 	"deployer/fleet":   {"pipeline", "deployer", "deployer/appspec"},
 
 	"handlers":    {"pipeline", "forge", "handlers/ui"},
@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/config":   {"internal/specfile"},
 	"internal/redact":   {},
 	"internal/specfile": {},
+	"internal/worker":   {"pipeline"},
 
 	"cmd/slipway": {"*"},
 
@@ -81,7 +82,7 @@ type library struct {
 var libraries = []library{
 	{"gin", []string{"github.com/gin-gonic/", "github.com/gin-contrib/"}, []string{"handlers/...", "bench/floor/..."}},
 	{"go-redis", []string{"github.com/redis/go-redis/"}, []string{"queue/...", "store", "bench/floor/..."}},
-	{"the Docker client", []string{"github.com/docker/", "github.com/moby/"}, []string{"runner/docker"}},
+	{"the Docker client", []string{"github.com/docker/", "github.com/moby/", "github.com/containerd/"}, []string{"runner/docker"}},
 	{"go-github", []string{"github.com/google/go-github/", "github.com/bradleyfalzon/ghinstallation/"}, []string{"forge/github"}},
 	{"YAML", []string{"go.yaml.in/yaml/", "github.com/goccy/go-yaml", "gopkg.in/yaml", "sigs.k8s.io/yaml"},
 		[]string{"internal/specfile", "internal/config", "pipeline", "runner/buildspec", "deployer/appspec"}},
