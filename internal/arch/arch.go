@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"store/secrets":   {},
 
 	// A job and its outcome are made of forge's words, such as Annotation.
-	"runner":           {"pipeline", "forge", "runner/buildspec", "runner/source", "runner/report", "runner/cache", "internal/redact", "internal/archive", "internal/client", "internal/specfile", "internal/worker"},
+	"runner":           {"pipeline", "forge", "runner/buildspec", "runner/source", "runner/report", "runner/cache", "internal/redact", "internal/archive", "internal/client", "internal/specfile"},
 	"runner/buildspec": {"internal/specfile"},
 	"runner/source":    {"pipeline", "internal/redact", "internal/archive"},
 	"runner/report":    {"pipeline", "runner/buildspec", "internal/archive"},
