@@ -33,7 +33,8 @@ type Options struct {
 }
 
 const (
-	claimWait = 25 * time.Second
+	claimWait    = 25 * time.Second
+	defaultLease = 15 * time.Second
 	// tellTime is how long a result is offered to a server that doesn't answer.
 	tellTime = 10 * time.Minute
 )
@@ -99,8 +100,12 @@ func (o *Options) do(ctx context.Context, a pipeline.Assignment) {
 	doing, quit := context.WithCancelCause(ctx)
 	defer quit(nil)
 	s := newStream(doing, o, a, quit)
+	// The lease is kept until the end was told, also while the job is being
+	// stopped.
+	keeping, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
 	var background sync.WaitGroup
-	background.Go(func() { o.renew(doing, a, quit) })
+	background.Go(func() { o.renew(keeping, a, quit) })
 	b, outcome := o.safely(doing, a, s)
 	s.close()
 	if errors.Is(context.Cause(doing), pipeline.ErrStale) {
@@ -108,7 +113,7 @@ func (o *Options) do(ctx context.Context, a pipeline.Assignment) {
 	} else {
 		o.tell(ctx, a, s.count(b), outcome)
 	}
-	quit(nil)
+	release()
 	background.Wait()
 	o.Log.InfoContext(ctx, "job ended", "job", a.Job.ID, "execution", a.Job.Execution, "status", string(outcome.Status), "duration", time.Since(began))
 }
@@ -126,9 +131,13 @@ func (o *Options) safely(ctx context.Context, a pipeline.Assignment, s *Stream) 
 }
 
 // renew keeps the lease, thrice in its length, and ends the job when the
-// server says so or when the lease has surely run out.
+// server says so. A server that is away is no reason to stop; one that refuses
+// is.
 func (o *Options) renew(ctx context.Context, a pipeline.Assignment, quit context.CancelCauseFunc) {
 	lease, renewed := a.Lease, time.Now()
+	if lease <= 0 {
+		lease = defaultLease
+	}
 	for {
 		pause(ctx, lease/3)
 		if ctx.Err() != nil {
@@ -144,11 +153,11 @@ func (o *Options) renew(ctx context.Context, a pipeline.Assignment, quit context
 			return
 		case err != nil && ctx.Err() == nil:
 			o.Log.WarnContext(ctx, "renewing a lease", "job", a.Job.ID, "since", time.Since(renewed), "error", err)
-		case answer.Stop:
-			quit(fmt.Errorf("%w: %s", pipeline.ErrStopped, answer.Reason))
-			return
 		case err == nil:
 			renewed = asked
+			if answer.Stop {
+				quit(fmt.Errorf("%w: %s", pipeline.ErrStopped, answer.Reason))
+			}
 		}
 	}
 }
