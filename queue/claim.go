@@ -159,12 +159,14 @@ func (c *claim) putBack(ctx context.Context, name class, entry redis.XMessage, e
 	if err != nil {
 		return // nothing was read
 	}
-	if err := c.jobs.run(ctx, returnJob, name, entry.ID, entry.Values["id"], entry.Values["seq"]).Err(); err != nil {
+	if err := c.jobs.run(ctx, returnJob, name, entry.Values["id"], entry.Values["token"], entry.Values["seq"], c.jobs.lease.Milliseconds()).Err(); err != nil {
 		c.jobs.log.WarnContext(ctx, "a job is left to be taken over", "job", entry.Values["id"], "error", err)
 	}
 }
 
-// take turns what a reader got into a lease.
+// take is the job that a reader got. Its lease began when it was admitted, so
+// that the worker needn't wait until its taking is noted; should the note be
+// lost, the first renewal makes up for it.
 func (c *claim) take(ctx context.Context, a arrival) (pipeline.Job, error) {
 	c.reading = slices.DeleteFunc(c.reading, func(name class) bool { return name == a.class })
 	if isNoGroup(a.err) {
@@ -173,14 +175,18 @@ func (c *claim) take(ctx context.Context, a arrival) (pipeline.Job, error) {
 	if a.err != nil {
 		return pipeline.Job{}, a.err
 	}
-	answer, err := c.jobs.run(ctx, takeJob, a.class, c.slot, c.worker, a.entry.ID, a.entry.Values["id"], c.jobs.lease.Milliseconds()).Slice()
+	job, err := leased([]any{a.entry.Values["job"], a.entry.Values["token"]})
 	if err != nil {
 		return pipeline.Job{}, err
 	}
-	if len(answer) != 2 {
-		return pipeline.Job{}, errNothing // cancelled meanwhile
-	}
-	return leased(answer)
+	ctx = context.WithoutCancel(ctx)
+	c.jobs.readers.Go(func() {
+		err := c.jobs.run(ctx, takeJob, a.class, c.slot, c.worker, job.ID, job.Token, c.jobs.lease.Milliseconds()).Err()
+		if err != nil {
+			c.jobs.log.WarnContext(ctx, "the taking of a job is left to its renewal", "job", job.ID, "error", err)
+		}
+	})
+	return job, nil
 }
 
 func leased(answer []any) (pipeline.Job, error) {

@@ -93,7 +93,7 @@ func (j *Jobs) Add(ctx context.Context, job pipeline.Job) error {
 	if err := j.noteClass(ctx, job.Class()); err != nil {
 		return err
 	}
-	if err := j.run(ctx, addJob, class(job.Class()), job.ID, job.Repo, data, notBefore).Err(); err != nil {
+	if err := j.run(ctx, addJob, class(job.Class()), job.ID, job.Repo, data, notBefore, j.lease.Milliseconds()).Err(); err != nil {
 		return fmt.Errorf("adding job %s: %w", job.ID, err)
 	}
 	return nil
@@ -127,13 +127,13 @@ func (j *Jobs) Check(ctx context.Context, ref pipeline.JobRef) error {
 // Finish ends a job that its worker holds and frees its place. It may be
 // repeated. ErrStale: it is no longer that worker's.
 func (j *Jobs) Finish(ctx context.Context, ref pipeline.JobRef) error {
-	return j.ask(ctx, "finishing", finishJob, ref, ref.ID, ref.Token, j.remember.Milliseconds(), "leases", ref.Token)
+	return j.ask(ctx, "finishing", finishJob, ref, ref.ID, ref.Token, j.remember.Milliseconds(), "leases", ref.Token, j.lease.Milliseconds())
 }
 
 // Drop ends a job that Lost listed and frees its place. It may be repeated.
 // ErrStale: the job isn't lost.
 func (j *Jobs) Drop(ctx context.Context, ref pipeline.JobRef) error {
-	return j.ask(ctx, "dropping", finishJob, ref, ref.ID, ref.Token, j.remember.Milliseconds(), "lost", "lost")
+	return j.ask(ctx, "dropping", finishJob, ref, ref.ID, ref.Token, j.remember.Milliseconds(), "lost", "lost", j.lease.Milliseconds())
 }
 
 func (j *Jobs) ask(ctx context.Context, what string, s *redis.Script, ref pipeline.JobRef, args ...any) error {
@@ -152,7 +152,7 @@ func (j *Jobs) ask(ctx context.Context, what string, s *redis.Script, ref pipeli
 // the worker is told at its next renewal. A job that has ended, or is unknown,
 // is left as it is. The reference needs no token.
 func (j *Jobs) Cancel(ctx context.Context, ref pipeline.JobRef, reason string) (removed bool, err error) {
-	n, err := j.run(ctx, cancelJob, class(ref.Class), ref.ID, reason, j.remember.Milliseconds()).Int()
+	n, err := j.run(ctx, cancelJob, class(ref.Class), ref.ID, reason, j.remember.Milliseconds(), j.lease.Milliseconds()).Int()
 	if err != nil {
 		return false, fmt.Errorf("cancelling job %s: %w", ref.ID, err)
 	}
@@ -218,7 +218,7 @@ func (j *Jobs) Waiting(ctx context.Context, jobClass string) (Counts, error) {
 	if err != nil {
 		return Counts{}, fmt.Errorf("counting jobs of class %q: %w", jobClass, err)
 	}
-	c := Counts{Delayed: int(n[1]), Admitted: int(n[2]), Running: int(n[3]), Lost: int(n[4]), Slots: int(n[5])}
+	c := Counts{Delayed: int(n[1]), Admitted: int(n[2]), Running: int(n[3] - n[2]), Lost: int(n[4]), Slots: int(n[5])}
 	c.Waiting = max(0, int(n[0])-c.Delayed-c.Admitted-c.Running-c.Lost)
 	return c, nil
 }

@@ -9,11 +9,13 @@
 --   repo:<repo>  sorted set: waiting IDs by number in line
 --   parked:<project>  sorted set: IDs that wait for a place of their project
 --   parked       set: projects with parked jobs
---   stream       stream: admitted jobs (id, seq); never more than waiting slots
---   admitted     hash: ID -> entry of the stream
+--   stream       stream: admitted jobs (id, seq, job, token); never more than
+--                waiting slots
+--   admitted     hash: ID -> entry of the stream; from there to its taking, which
+--                a worker's process or its first renewal does
 --   slots        sorted set: waiting slots by expiry, ms
 --   leases, lost sorted sets: ID by expiry of its lease; by when it was lost
---   held         hash: ID -> token:worker
+--   held         hash: ID -> token:worker; an admitted job has no worker yet
 --   stop         hash: ID -> why it is to stop
 --   running:<project>  set: IDs that are admitted or held
 --   ended:<ID>   string: the token that ended it, or removed, or lost
@@ -92,14 +94,25 @@ local function surplus()
   return redis.call('XLEN', key('stream')) - redis.call('ZCOUNT', key('slots'), now, '+inf')
 end
 
-local function admit()
+-- lease gives a job its next token and its time.
+local function lease(id, worker, ms)
+  local token = redis.call('INCR', key('token'))
+  redis.call('HSET', key('held'), id, token .. ':' .. worker)
+  redis.call('ZADD', key('leases'), now + ms, id)
+  return token
+end
+
+-- admit gives jobs to the slots that wait for one. Its lease begins at once, so
+-- that whoever reads the entry may begin.
+local function admit(ms)
   local free = -surplus()
   if free <= 0 then return end
   promote()
   for _ = 1, free do
-    local id, seq = pick()
+    local id, seq, json = pick()
     if not id then return end
-    redis.call('HSET', key('admitted'), id, redis.call('XADD', key('stream'), '*', 'id', id, 'seq', seq))
+    local token = lease(id, '', ms)
+    redis.call('HSET', key('admitted'), id, redis.call('XADD', key('stream'), '*', 'id', id, 'seq', seq, 'job', json, 'token', token))
   end
 end
 
@@ -113,32 +126,46 @@ local function release(project)
   if redis.call('EXISTS', parked) == 0 then redis.call('SREM', key('parked'), project) end
 end
 
+-- taken takes an admitted job's entry off. False: it was taken before.
+local function taken(id)
+  local entry = redis.call('HGET', key('admitted'), id)
+  if not entry then return false end
+  redis.call('XACK', key('stream'), group, entry)
+  redis.call('XDEL', key('stream'), entry)
+  redis.call('HDEL', key('admitted'), id)
+  return true
+end
+
+-- drop makes a job nobody's.
+local function drop(id)
+  redis.call('HDEL', key('held'), id)
+  redis.call('ZREM', key('leases'), id)
+  redis.call('HDEL', key('stop'), id)
+end
+
 -- forget ends a job.
 local function forget(id, mark, ttl)
   local job = cjson.decode(redis.call('HGET', key('jobs'), id))
+  taken(id)
+  drop(id)
   redis.call('HDEL', key('jobs'), id)
   redis.call('SREM', key('running:' .. job.project), id)
   redis.call('SET', key('ended:' .. id), mark, 'PX', ttl)
   release(job.project)
 end
 
--- back returns an admitted job to where it was in line. False: somebody else
--- has dealt with the entry.
-local function back(entry, id, seq)
-  redis.call('XACK', key('stream'), group, entry)
-  if redis.call('XDEL', key('stream'), entry) == 0 then return false end
-  redis.call('HDEL', key('admitted'), id)
+-- back returns an admitted job to where it was in line; its token is stale.
+local function back(id, seq)
+  if not taken(id) then return end
+  drop(id)
   local job = cjson.decode(redis.call('HGET', key('jobs'), id))
   redis.call('SREM', key('running:' .. job.project), id)
   enqueue(id, seq, job.repo)
-  return true
 end
 
-local function lease(id, worker, ms)
-  local token = redis.call('INCR', key('token'))
-  redis.call('HSET', key('held'), id, token .. ':' .. worker)
-  redis.call('ZADD', key('leases'), now + ms, id)
-  return token
+-- undelivered says whether nobody has read an entry.
+local function undelivered(entry)
+  return #redis.call('XPENDING', key('stream'), group, entry, entry, 1) == 0
 end
 
 -- holds says whether the token is that of the job's present holder.
@@ -153,6 +180,6 @@ local function leave(slot)
   local n = surplus()
   if n <= 0 then return end
   for _, e in ipairs(redis.call('XREVRANGE', key('stream'), '+', '-', 'COUNT', n)) do
-    if #redis.call('XPENDING', key('stream'), group, e[1], e[1], 1) == 0 then back(e[1], e[2][2], e[2][4]) end
+    if undelivered(e[1]) then back(e[2][2], e[2][4]) end
   end
 end

@@ -14,7 +14,7 @@ func jobScript(body string) *redis.Script { return redis.NewScript(jobsLua + bod
 // addJob adds a job unless its ID is known.
 //
 //	KEYS  base
-//	ARGV  ID, repository, job as JSON, not before in ms (0: at once)
+//	ARGV  ID, repository, job as JSON, not before in ms (0: at once), ms of a lease
 //	returns 1, or 0 if it was added before
 var addJob = jobScript(`
 local id = ARGV[1]
@@ -25,7 +25,7 @@ if tonumber(ARGV[4]) > now then
 else
   enqueue(id, redis.call('INCR', key('seq')), ARGV[2])
 end
-admit()
+admit(ARGV[5])
 return 1`)
 
 // joinClass gives a slot a job at once if one may begin, else notes that the
@@ -56,24 +56,26 @@ return {-1}`)
 //	ARGV  slot
 var leaveClass = jobScript(`leave(ARGV[1]) return 1`)
 
-// takeJob turns an entry that the slot read into a lease.
+// takeJob notes that the slot has read its job's entry, and whose it is.
 //
 //	KEYS  base
-//	ARGV  slot, worker, entry, ID, ms of a lease
-//	returns {job as JSON, token}, or {} if the entry is no longer there
+//	ARGV  slot, worker, ID, token, ms of a lease
+//	returns 1, or 0 if the token is stale
 var takeJob = jobScript(`
-redis.call('XACK', key('stream'), group, ARGV[3])
-if redis.call('XDEL', key('stream'), ARGV[3]) == 0 then return {} end
-redis.call('HDEL', key('admitted'), ARGV[4])
 redis.call('ZREM', key('slots'), ARGV[1])
-return {redis.call('HGET', key('jobs'), ARGV[4]), lease(ARGV[4], ARGV[2], tonumber(ARGV[5]))}`)
+if not holds(ARGV[3], ARGV[4]) or not redis.call('ZSCORE', key('leases'), ARGV[3]) then return 0 end
+taken(ARGV[3])
+redis.call('HSET', key('held'), ARGV[3], ARGV[4] .. ':' .. ARGV[2])
+redis.call('ZADD', key('leases'), now + ARGV[5], ARGV[3])
+return 1`)
 
 // returnJob gives back an entry that was read and can't be used.
 //
 //	KEYS  base
-//	ARGV  entry, ID, number in line
+//	ARGV  ID, token, number in line, ms of a lease
 var returnJob = jobScript(`
-if back(ARGV[1], ARGV[2], ARGV[3]) then admit() end
+if holds(ARGV[1], ARGV[2]) then back(ARGV[1], ARGV[3]) end
+admit(ARGV[4])
 return 1`)
 
 // renewJob extends a lease.
@@ -85,6 +87,7 @@ var renewJob = jobScript(`
 local id = ARGV[1]
 if not holds(id, ARGV[2]) or not redis.call('ZSCORE', key('leases'), id) then return {} end
 redis.call('ZADD', key('leases'), now + ARGV[3], id)
+taken(id)
 local worker = string.match(redis.call('HGET', key('held'), id), '^%d+:(.*)$')
 local why = redis.call('HGET', key('stop'), id)
 if why then return {worker, why} end
@@ -98,10 +101,11 @@ var checkJob = jobScript(`
 if holds(ARGV[1], ARGV[2]) and redis.call('ZSCORE', key('leases'), ARGV[1]) then return 1 end
 return 0`)
 
-// finishJob ends a held job. endedBy answers a repeat.
+// finishJob ends a held job.
 //
 //	KEYS  base
-//	ARGV  ID, token, ms to remember it, set that it must be in (leases, lost), mark
+//	ARGV  ID, token, ms to remember it, set that it must be in (leases, lost),
+//	      mark, which answers a repeat, ms of a lease
 //	returns 1, or 0 if the token is stale
 var finishJob = jobScript(`
 local id = ARGV[1]
@@ -111,16 +115,14 @@ if mark then
   return 0
 end
 if not holds(id, ARGV[2]) or redis.call('ZREM', key(ARGV[4]), id) == 0 then return 0 end
-redis.call('HDEL', key('held'), id)
-redis.call('HDEL', key('stop'), id)
 forget(id, ARGV[5], ARGV[3])
-admit()
+admit(ARGV[6])
 return 1`)
 
 // cancelJob takes a waiting job out, or marks a held one.
 //
 //	KEYS  base
-//	ARGV  ID, why, ms to remember it
+//	ARGV  ID, why, ms to remember it, ms of a lease
 //	returns 1: it was taken out, now or by an earlier call; 0: its holder will
 //	be told; -1: it has ended or was never added
 var cancelJob = jobScript(`
@@ -129,43 +131,40 @@ local mark = redis.call('GET', key('ended:' .. id))
 if mark == 'removed' then return 1 end
 local json = redis.call('HGET', key('jobs'), id)
 if mark or not json then return -1 end
-if redis.call('HEXISTS', key('held'), id) == 1 then
+local entry = redis.call('HGET', key('admitted'), id)
+if redis.call('HEXISTS', key('held'), id) == 1 and not (entry and undelivered(entry)) then
   redis.call('HSETNX', key('stop'), id, ARGV[2])
   return 0
 end
 local job = cjson.decode(json)
-local entry = redis.call('HGET', key('admitted'), id)
-if entry then
-  redis.call('XACK', key('stream'), group, entry)
-  redis.call('XDEL', key('stream'), entry)
-  redis.call('HDEL', key('admitted'), id)
-end
 redis.call('ZREM', key('delayed'), id)
 redis.call('ZREM', key('parked:' .. job.project), id)
 if redis.call('ZREM', key('repo:' .. job.repo), id) == 1 then
   settle(job.repo, redis.call('ZSCORE', key('repos'), job.repo))
 end
 forget(id, 'removed', ARGV[3])
-admit()
+admit(ARGV[4])
 return 1`)
 
-// sweepClass revokes the leases that ran out, moves back in line what was read
-// and never taken, and repairs what a crash could leave.
+// sweepClass revokes the leases that ran out, moves back in line what was
+// admitted and never taken, and repairs what a crash could leave.
 //
 //	KEYS  base
-//	ARGV  ms after which a read entry counts as left, limit
+//	ARGV  ms of a lease, limit
 //	returns {job as JSON, token, job as JSON, token, ...} of lost jobs
 var sweepClass = jobScript(`
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, ARGV[2])) do
-  redis.call('ZREM', key('leases'), id)
-  redis.call('ZADD', key('lost'), now, id)
+  local entry = redis.call('HGET', key('admitted'), id)
+  if entry then
+    local e = redis.call('XRANGE', key('stream'), entry, entry)[1]
+    back(id, e and e[2][4] or redis.call('INCR', key('seq')))
+  else
+    redis.call('ZREM', key('leases'), id)
+    redis.call('ZADD', key('lost'), now, id)
+  end
 end
 redis.call('ZREMRANGEBYSCORE', key('slots'), '-inf', now)
 if redis.call('EXISTS', key('stream')) == 1 then
-  for _, p in ipairs(redis.call('XPENDING', key('stream'), group, 'IDLE', ARGV[1], '-', '+', 100)) do
-    local e = redis.call('XRANGE', key('stream'), p[1], p[1])[1]
-    if e then back(e[1], e[2][2], e[2][4]) else redis.call('XACK', key('stream'), group, p[1]) end
-  end
   for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', key('stream'), group)) do
     local f = {}
     for i = 1, #c, 2 do f[c[i]] = c[i + 1] end
@@ -177,7 +176,7 @@ for _, project in ipairs(redis.call('SRANDMEMBER', key('parked'), 100)) do
   local limit = first and cjson.decode(redis.call('HGET', key('jobs'), first)).concurrency or 0
   if redis.call('SCARD', key('running:' .. project)) < limit then release(project) end
 end
-admit()
+admit(ARGV[1])
 local answer = {}
 for _, id in ipairs(redis.call('ZRANGE', key('lost'), 0, ARGV[2] - 1)) do
   answer[#answer + 1] = redis.call('HGET', key('jobs'), id)
@@ -188,7 +187,7 @@ return answer`)
 // countClass counts a class's jobs.
 //
 //	KEYS  base
-//	returns {all, delayed, admitted, held, lost, slots}
+//	returns {all, delayed, admitted, admitted or held, lost, slots}
 var countClass = jobScript(`
 return {redis.call('HLEN', key('jobs')), redis.call('ZCARD', key('delayed')), redis.call('XLEN', key('stream')),
   redis.call('ZCARD', key('leases')), redis.call('ZCARD', key('lost')), redis.call('ZCOUNT', key('slots'), now, '+inf')}`)
@@ -201,7 +200,6 @@ return {redis.call('HLEN', key('jobs')), redis.call('ZCARD', key('delayed')), re
 var placeInLine = jobScript(`
 local json = redis.call('HGET', key('jobs'), ARGV[1])
 if not json or redis.call('HEXISTS', key('held'), ARGV[1]) == 1 then return -1 end
-if redis.call('HEXISTS', key('admitted'), ARGV[1]) == 1 then return 0 end
 local job = cjson.decode(json)
 local before = redis.call('XLEN', key('stream'))
 local rank = redis.call('ZRANK', key('repo:' .. job.repo), ARGV[1])
