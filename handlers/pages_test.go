@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/slipway-ci/slipway/handlers"
@@ -78,6 +79,12 @@ func send[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void
 
 func scripts(on bool) chromedp.Action[chromedp.Void] {
 	return send(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
+}
+
+// press clicks what leads to another page and waits for that.
+func press(t *testing.T, ctx context.Context, what chromedp.CSS) {
+	t.Helper()
+	get(t, ctx, chromedp.WaitEvent(page.LoadEventFired, func(page.EventLoadEventFired) bool { return true }, chromedp.Click(what)))
 }
 
 // text is what a user reads on the page at path.
@@ -206,7 +213,8 @@ func TestPhasesFold(t *testing.T) {
 	s.AddSamples(time.Now())
 	ctx := browser(t)
 	run(t, ctx, chromedp.Navigate(s.URL+"/builds/"+handlerstest.GoodBuild), chromedp.WaitVisible(chromedp.CSS("#L2")),
-		chromedp.Click(chromedp.CSS(`details[data-phase="BUILD"] summary`)), chromedp.WaitNotVisible(chromedp.CSS("#L2")))
+		chromedp.Click(chromedp.CSS(`details[data-phase="BUILD"] summary`)), 
+		chromedp.Poll[chromedp.Void](`!document.getElementById("L2").checkVisibility()`))
 	if !get(t, ctx, chromedp.Evaluate[bool](`document.getElementById("L4").checkVisibility()`)) {
 		t.Error("folding one phase hides another")
 	}
@@ -221,18 +229,22 @@ func TestPeopleActOnPages(t *testing.T) {
 	wants(t, "signed out", text(t, ctx, s.URL+"/deliveries"), "Sign in", "admin token")
 	ticket := s.URL + s.Handlers.SignInPath()
 	wants(t, "signed in", text(t, ctx, ticket), "Executions", "Sign out")
-	run(t, ctx, chromedp.Navigate(s.URL+"/executions/"+handlerstest.RunningExecution), chromedp.Click(chromedp.CSS(".danger")), chromedp.WaitReady(chromedp.CSS("#timeline")))
+	run(t, ctx, chromedp.Navigate(s.URL+"/executions/"+handlerstest.RunningExecution))
+	press(t, ctx, ".danger")
 	if e := s.Events(); len(e) != 1 || e[0].Type != pipeline.StopRequested || e[0].Execution != handlerstest.RunningExecution {
 		t.Errorf("got events %+v", e)
 	}
-	run(t, ctx, chromedp.Navigate(s.URL+"/deliveries"), chromedp.Click(chromedp.CSS(`form[action*="replay"] button`)), chromedp.WaitReady(chromedp.CSS("#list")))
+	run(t, ctx, chromedp.Navigate(s.URL+"/deliveries"))
+	press(t, ctx, `form[action*="replay"] button`)
 	if q := s.Queued(); len(q) != 1 {
 		t.Errorf("got %v", q)
 	}
-	run(t, ctx, chromedp.Click(chromedp.CSS(".top form button")), chromedp.WaitReady(chromedp.CSS(".signin")))
+	press(t, ctx, ".top form button")
 	wants(t, "signed out again", text(t, ctx, s.URL+"/deliveries"), "admin token")
 	wants(t, "the ticket's second use", text(t, ctx, ticket), "used before")
-	run(t, ctx, chromedp.SendKeys(chromedp.CSS(`input[name="token"]`), handlerstest.AdminToken), chromedp.Click(chromedp.CSS(".primary")), chromedp.WaitReady(chromedp.CSS(".filter")))
+	run(t, ctx, chromedp.SendKeys(chromedp.CSS(`input[name="token"]`), handlerstest.AdminToken))
+	press(t, ctx, ".primary")
+	run(t, ctx, chromedp.WaitReady(chromedp.CSS(".filter")))
 }
 
 // TestPageLoadsNothingForeign checks the policy by what the browser reports:

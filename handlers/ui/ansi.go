@@ -105,10 +105,15 @@ func (r *Renderer) spans(line []byte) []Span {
 	spans := []Span{}
 	var text strings.Builder
 	flush := func() {
-		if text.Len() > 0 {
-			spans = append(spans, Span{r.style.class(), text.String()})
-			text.Reset()
+		if text.Len() == 0 {
+			return
 		}
+		if n, class := len(spans), r.style.class(); n > 0 && spans[n-1].Class == class {
+			spans[n-1].Text += text.String()
+		} else {
+			spans = append(spans, Span{class, text.String()})
+		}
+		text.Reset()
 	}
 	line = bytes.TrimRight(line, "\r")
 	for len(line) > 0 {
@@ -224,10 +229,7 @@ func (s *style) apply(parameters string) {
 	if len(parameters) > 64 || strings.ContainsAny(parameters, "<=>?") {
 		return
 	}
-	fields := strings.FieldsFunc(strings.ReplaceAll(parameters, ":", ";")+";", func(r rune) bool { return r == ';' })
-	if len(fields) == 0 {
-		fields = []string{"0"}
-	}
+	fields := sgrFields(parameters)
 	for i := 0; i < len(fields); i++ {
 		n, err := strconv.Atoi(fields[i])
 		if err != nil {
@@ -245,6 +247,23 @@ func (s *style) apply(parameters string) {
 		}
 		s.set(n)
 	}
+}
+
+// sgrFields splits parameters. One that is empty is 0; within colons, where
+// 38:2::R:G:B leaves out the colour space, it is nothing.
+func sgrFields(parameters string) []string {
+	var fields []string
+	for field := range strings.SplitSeq(parameters, ";") {
+		switch {
+		case field == "":
+			fields = append(fields, "0")
+		case strings.Contains(field, ":"):
+			fields = append(fields, strings.FieldsFunc(field, func(r rune) bool { return r == ':' })...)
+		default:
+			fields = append(fields, field)
+		}
+	}
+	return fields
 }
 
 func (s *style) set(n int) {
