@@ -219,3 +219,66 @@ func TestOpen(t *testing.T) {
 		}
 	}
 }
+
+// TestNeverTaken: a process that read an admitted job and died before its worker
+// had it. The job goes back in line, and the first token is stale.
+func TestNeverTaken(t *testing.T) {
+	rdb, ctx := queuetest.Start(t).Client, t.Context()
+	jobs := queue.NewJobs(rdb, queue.JobsOptions{Lease: time.Second}, discard)
+	defer func() { _ = jobs.Close() }()
+	job := testJob("a", "r")
+	w := pipeline.Worker{ID: "w", Classes: []string{job.Class()}}
+	if _, err := jobs.Claim(ctx, w, 0); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Fatal(err)
+	}
+	read := make(chan redis.XMessage)
+	go func() { // Redis serves who waited first
+		got, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
+			Group: "workers", Consumer: "dead", Streams: []string{"slipway:{q:" + job.Class() + "}:stream", ">"}, Block: time.Minute,
+		}).Result()
+		if err != nil {
+			t.Error(err)
+			close(read)
+			return
+		}
+		read <- got[0].Messages[0]
+	}()
+	for !blocked(rdb) {
+		<-time.After(time.Millisecond)
+	}
+	second := make(chan pipeline.Job)
+	go func() {
+		j, err := jobs.Claim(ctx, w, 20*time.Second)
+		if err != nil {
+			t.Error(err)
+		}
+		second <- j
+	}()
+	for c := (queue.Counts{}); c.Slots == 0; {
+		<-time.After(time.Millisecond)
+		c, _ = jobs.Waiting(ctx, job.Class())
+	}
+	if err := jobs.Add(ctx, job); err != nil {
+		t.Fatal(err)
+	}
+	token, err := strconv.ParseInt((<-read).Values["token"].(string), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		lost, err := jobs.Lost(ctx, 10)
+		if err != nil || len(lost) > 0 {
+			t.Fatalf("got %v, %v: it was not lost, for nobody had it", lost, err)
+		}
+		select {
+		case j := <-second:
+			first := j.Ref()
+			first.Token = token
+			if err := jobs.Check(ctx, first); !errors.Is(err, pipeline.ErrStale) || j.ID != "a" || j.Token <= token {
+				t.Errorf("got %+v; the first token: %v", j, err)
+			}
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
