@@ -159,7 +159,26 @@ func (p *platform) run(ctx context.Context) error {
 		g.Go(func() error { return r.Run(ctx) })
 	}
 	g.Go(func() error { return p.host.Run(ctx) })
+	g.Go(func() error { p.tidy(ctx); return nil })
 	return g.Wait()
+}
+
+// tidyInterval is how often mirrors that nobody uses are looked for.
+const tidyInterval = time.Hour
+
+func (p *platform) tidy(ctx context.Context) {
+	tick := time.NewTicker(tidyInterval)
+	defer tick.Stop()
+	for {
+		if err := p.mirrors.Sweep(time.Now()); err != nil {
+			p.log.WarnContext(ctx, "tidying the mirrors", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (p *platform) close() {
@@ -176,7 +195,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
 		Executions: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
 		DeadLetters: deadLetters{p.inbox}, Workers: workers{p.jobs}, Control: p.control,
-		Git: p.host,
+		Git: gitHost{p.host, p.cfg.AdminToken, p.log},
 		Access: handlers.Access{
 			AdminTokens: []string{p.cfg.AdminToken},
 			Workers:     []handlers.WorkerToken{{Name: "worker", Token: workerToken(p.cfg)}},
