@@ -87,7 +87,11 @@ func (f *forges) Event(ctx context.Context, d pipeline.Delivery) (forge.Event, e
 	switch d.Forge {
 	case githubForge:
 		base := cmp.Or(f.cfg.GitHub.CloneURL, github.CloneBase(f.cfg.GitHub.APIURL))
-		return github.Decode(d.Forge, d.Headers, body, base)
+		e, err := github.Decode(d.Forge, d.Headers, body, base)
+		if e.Install != nil {
+			f.forget(e.Install.ID)
+		}
+		return e, err
 	case localForge:
 		var e forge.Event
 		if err := json.Unmarshal(body, &e); err != nil {
@@ -140,6 +144,14 @@ func (f *forges) cloneToken(ctx context.Context, repo forge.Repo, installation i
 	}
 	f.tokens[key] = cloneToken{value, time.Now().Add(tokenReuse)}
 	return value, nil
+}
+
+// forget drops what is remembered of an installation whose rights have changed.
+func (f *forges) forget(installation int64) {
+	f.github.Forget(installation)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.tokens)
 }
 
 // hooks are the forge entries that may send webhooks.

@@ -9,12 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/slipway-ci/slipway/handlers"
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/internal/redact"
 )
@@ -154,7 +154,17 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.run(gctx) })
-	g.Go(func() error { return serveHTTP(gctx, l, h) })
+	main := http.Handler(h)
+	if cfg.WebhookListen != "" {
+		hooks, err := listen(cfg.WebhookListen, false)
+		if err != nil {
+			return err
+		}
+		defer hooks.Close()
+		main = below("/webhooks/", http.NotFoundHandler(), h)
+		g.Go(func() error { return serveHTTP(gctx, hooks, below("/webhooks/", h, http.NotFoundHandler()), h.Drain) })
+	}
+	g.Go(func() error { return serveHTTP(gctx, l, main, h.Drain) })
 	if s.runner {
 		g.Go(func() error { return a.runRunner(gctx, cfg, p.control, log) })
 	}
@@ -212,9 +222,23 @@ func loopback(a net.Addr) bool {
 // shutdownTime is what requests under way get when the server ends.
 const shutdownTime = 10 * time.Second
 
-func serveHTTP(ctx context.Context, l net.Listener, h *handlers.Server) error {
+// below sends requests for paths below prefix to one handler, all others to
+// the other one.
+func below(prefix string, inside, outside http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, prefix) {
+			inside.ServeHTTP(w, r)
+			return
+		}
+		outside.ServeHTTP(w, r)
+	})
+}
+
+// serveHTTP serves until ctx ends, and then ends what is under way in order;
+// drain ends the streams that would never end by themselves.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, drain func()) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-	srv.RegisterOnShutdown(h.Drain)
+	srv.RegisterOnShutdown(drain)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
 	select {

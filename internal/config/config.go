@@ -158,6 +158,9 @@ func (c *Config) Check() error {
 	if c.Limits.Lease < time.Second {
 		bad("limits.lease: want at least 1s, have %s", c.Limits.Lease)
 	}
+	if c.EncryptionKey != "" {
+		bad("encryption_key: encryption at rest is not there yet; nothing is started that would only seem to encrypt")
+	}
 	if (c.GitHub.AppID != 0) != (c.GitHub.PrivateKeyFile != "") {
 		bad("github: app_id and private_key_file go together")
 	}
