@@ -144,8 +144,10 @@ func (e *Engine) lockFile(id string) string { return filepath.Join(e.builds(), i
 func (e *Engine) Temp() string { return filepath.Join(e.builds(), e.id) }
 
 // dataLabel names the data folder without telling where it is.
-func (e *Engine) dataLabel() string {
-	sum := sha256.Sum256([]byte(e.options.Data))
+func (e *Engine) dataLabel() string { return labelOf(e.options.Data) }
+
+func labelOf(data string) string {
+	sum := sha256.Sum256([]byte(data))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -44,6 +44,15 @@ func TestBuildsCannotReachTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	hosts := []string{"$(ip route | while read -r a b c rest; do [ \"$a\" = default ] && echo $c; done)", "172.17.0.1"}
 	addresses, err := net.InterfaceAddrs()
@@ -54,6 +63,11 @@ func TestBuildsCannotReachTheHost(t *testing.T) {
 		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
 			hosts = append(hosts, n.IP.String())
 		}
+	}
+	// What is to fail from a build works from an ordinary container.
+	plain := exec.Command("docker", "run", "--rm", image, "sh", "-c", "echo x | timeout 5 nc -w 2 172.17.0.1 "+port+" && echo REACHED")
+	if out, err := plain.CombinedOutput(); err != nil || !strings.Contains(string(out), "REACHED") {
+		t.Fatalf("the listener can't be reached at all: %v: %s", err, out)
 	}
 	var commands []string
 	for _, h := range hosts {

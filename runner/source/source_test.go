@@ -1,0 +1,196 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/slipway-ci/slipway/internal/testenv"
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/runner/runnertest"
+	"github.com/slipway-ci/slipway/runner/source"
+)
+
+const password = "s3cr3t-pass-word"
+
+// served serves repositories over HTTP with git's own backend, to those with
+// the password, and returns the order's new URL.
+func served(t *testing.T, o pipeline.SourceOrder) pipeline.SourceOrder {
+	t.Helper()
+	core, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := &cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(core)), "git-http-backend"),
+		Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Dir(o.URL), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=x"},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, p, _ := r.BasicAuth(); p != password {
+			w.Header().Set("WWW-Authenticate", "Basic")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	o.URL = s.URL + "/" + filepath.Base(o.URL)
+	o.User, o.Password = "x-access-token", password
+	return o
+}
+
+func store(t *testing.T, o source.Options) *source.Store {
+	t.Helper()
+	testenv.Need(t, "git")
+	o.Dir = t.TempDir()
+	s, err := source.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestCheckoutLeavesNoCredentials(t *testing.T) {
+	testenv.Need(t, "git")
+	o := served(t, runnertest.Repo(t, map[string]string{"a/b": "text", "buildspec.yml": "x"}))
+	s := store(t, source.Options{})
+	dir := t.TempDir()
+	if err := s.Checkout(t.Context(), o, dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "a/b")); string(got) != "text" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got := strings.TrimSpace(runnertest.Git(t, dir, "rev-parse", "HEAD")); got != o.SHA {
+		t.Errorf("got HEAD %s, want %s", got, o.SHA)
+	}
+	if got := runnertest.Git(t, dir, "status", "--porcelain"); got != "" {
+		t.Errorf("the checkout is not clean: %s", got)
+	}
+	runnertest.Git(t, dir, "fsck", "--full", "--strict")
+	if out, _ := exec.Command("grep", "-r", "-l", "-e", password, "-e", "Authorization", dir).Output(); len(out) > 0 {
+		t.Errorf("credentials left in %s", out)
+	}
+}
+
+func TestMistakesOfUsersNameTheCommitAndNoSecret(t *testing.T) {
+	testenv.Need(t, "git")
+	good := served(t, runnertest.Repo(t, map[string]string{"a": "b"}))
+	tests := []struct {
+		name   string
+		change func(*pipeline.SourceOrder)
+	}{
+		{"wrong password", func(o *pipeline.SourceOrder) { o.Password = "wrong-pass-word" }},
+		{"no password", func(o *pipeline.SourceOrder) { o.Password = "" }},
+		{"no such commit", func(o *pipeline.SourceOrder) { o.SHA = strings.Repeat("1", 40); o.FetchRef = "" }},
+		{"no such commit in the ref", func(o *pipeline.SourceOrder) { o.SHA = strings.Repeat("1", 40) }},
+		{"no such repository", func(o *pipeline.SourceOrder) { o.URL += "-other" }},
+		{"an option as commit", func(o *pipeline.SourceOrder) { o.SHA = "--upload-pack=touch /tmp/x" }},
+		{"an option as ref", func(o *pipeline.SourceOrder) { o.FetchRef = "--upload-pack=x" }},
+		{"an option as URL", func(o *pipeline.SourceOrder) { o.URL = "--upload-pack=x" }},
+		{"a file URL", func(o *pipeline.SourceOrder) { o.URL = "file:///etc" }},
+		{"another protocol", func(o *pipeline.SourceOrder) { o.URL = "ext::sh -c id" }},
+		{"credentials in the URL", func(o *pipeline.SourceOrder) { o.URL = strings.Replace(o.URL, "://", "://u:"+password+"@", 1) }},
+		{"two dots in the ref", func(o *pipeline.SourceOrder) { o.FetchRef = "refs/heads/a..b" }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := good
+			tt.change(&o)
+			err := store(t, source.Options{}).Checkout(t.Context(), o, t.TempDir())
+			var mistake *pipeline.UserError
+			if !errors.As(err, &mistake) || mistake.Code != "CLIENT_ERROR" {
+				t.Fatalf("got %v, want a UserError", err)
+			}
+			if !strings.Contains(err.Error(), o.SHA) || !strings.Contains(err.Error(), "octo/app") || strings.Contains(err.Error(), "pass-word") {
+				t.Errorf("got %q", err)
+			}
+		})
+	}
+}
+
+func TestAServerThatIsAwayIsNobodysMistake(t *testing.T) {
+	o := runnertest.Repo(t, nil)
+	o.URL = "http://127.0.0.1:1/x.git"
+	err := store(t, source.Options{}).Checkout(t.Context(), o, t.TempDir())
+	if err == nil || errors.As(err, new(*pipeline.UserError)) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	o := runnertest.Repo(t, map[string]string{"buildspec.yml": "spec", "dir/x": "y"})
+	s := store(t, source.Options{AllowFile: true})
+	if got, err := s.ReadFile(t.Context(), o, "buildspec.yml"); string(got) != "spec" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for _, name := range []string{"appspec.yml", "dir", "*", "../x", "-x"} {
+		if _, err := s.ReadFile(t.Context(), o, name); err == nil {
+			t.Errorf("%s: want an error", name)
+		}
+	}
+	got, err := s.Files(t.Context(), o, "appspec.yml", "buildspec.yml", "dir", "dir/x")
+	if err != nil || !slices.Equal(got, []string{"buildspec.yml", "dir/x"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestDepths(t *testing.T) {
+	o := runnertest.Repo(t, map[string]string{"a": "1"})
+	for range 4 {
+		runnertest.Git(t, o.URL, "commit", "--quiet", "--allow-empty", "--message=more")
+	}
+	o.SHA = strings.TrimSpace(runnertest.Git(t, o.URL, "rev-parse", "HEAD"))
+	s := store(t, source.Options{AllowFile: true})
+	for _, tt := range []struct {
+		depth int
+		want  string
+	}{{0, "1"}, {2, "2"}, {-1, "5"}, {0, "1"}} {
+		o := o
+		o.Depth = tt.depth
+		dir := t.TempDir()
+		if err := s.Checkout(t.Context(), o, dir); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSpace(runnertest.Git(t, dir, "rev-list", "--count", "HEAD")); got != tt.want {
+			t.Errorf("depth %d: got %s commits, want %s", tt.depth, got, tt.want)
+		}
+	}
+}
+
+func TestStoresShareAFolder(t *testing.T) {
+	testenv.Need(t, "git")
+	dir := t.TempDir()
+	o := runnertest.Repo(t, map[string]string{"a": "1"})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			s, err := source.New(source.Options{Dir: dir, AllowFile: true, KeepCommits: 2})
+			if err == nil {
+				err = s.Checkout(t.Context(), o, t.TempDir())
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestCheckoutEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(pipeline.ErrStopped)
+	err := store(t, source.Options{AllowFile: true}).Checkout(ctx, runnertest.Repo(t, nil), t.TempDir())
+	if !errors.Is(err, pipeline.ErrStopped) && !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
