@@ -50,7 +50,11 @@ func newStream(ctx context.Context, o *Options, a pipeline.Assignment, quit cont
 		wake: make(chan struct{}, 1), full: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	s.room = sync.NewCond(&s.mu)
-	context.AfterFunc(ctx, s.room.Broadcast)
+	context.AfterFunc(ctx, func() {
+		s.mu.Lock() // else it could fall between a waiter's look and its sleep
+		defer s.mu.Unlock()
+		s.room.Broadcast()
+	})
 	go s.send()
 	return s
 }
@@ -150,16 +154,36 @@ func (s *Stream) sendSome() bool {
 		var end int64
 		if !s.ask(func(ctx context.Context) (err error) {
 			end, err = s.o.Control.AppendLog(ctx, s.ref, at, data)
+			if err == nil && end == at {
+				err = errNothingTaken
+			}
 			return err
 		}) {
 			s.drop()
 			return false
 		}
-		n := min(max(end-at, 0), int64(len(data)))
+		if end < at {
+			// The server forgot what it had: it is gone, and the rest goes on from there.
+			s.o.Log.Warn("the server lost a part of a log", "job", s.ref.ID, "bytes", at-end)
+			at = s.back(end)
+			continue
+		}
+		n := min(end-at, int64(len(data)))
 		data, at = data[n:], at+n
 		s.went(n)
 	}
-	return at > 0 && s.pending()
+	return s.pending()
+}
+
+// errNothingTaken: the answer to an append was that the log is as long as before.
+var errNothingTaken = errors.New("the server took nothing of the log")
+
+// back goes on from an earlier end of the log.
+func (s *Stream) back(end int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = max(end, 0)
+	return s.sent
 }
 
 // take removes the first chunk and the newest state.

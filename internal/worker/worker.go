@@ -33,7 +33,9 @@ type Options struct {
 }
 
 const (
-	claimWait    = 25 * time.Second
+	claimWait = 25 * time.Second
+	// claimPause is the least time between two claims that found nothing.
+	claimPause   = time.Second
 	defaultLease = 15 * time.Second
 	// tellTime is how long a result is offered to a server that doesn't answer.
 	tellTime = 10 * time.Minute
@@ -65,12 +67,17 @@ func Run(ctx context.Context, o Options) error {
 func (o *Options) slot(ctx, working context.Context) {
 	wait := firstPause
 	for ctx.Err() == nil {
+		asked := time.Now()
 		a, err := o.Control.Claim(ctx, o.Worker, claimWait)
 		switch {
 		case err == nil:
 			wait = firstPause
 			o.do(working, a)
-		case errors.Is(err, pipeline.ErrNotFound) || ctx.Err() != nil:
+		case ctx.Err() != nil:
+		case errors.Is(err, pipeline.ErrNotFound):
+			wait = firstPause
+			// A server that has no patience must not be asked without pause.
+			pause(ctx, claimPause-time.Since(asked))
 		default:
 			o.Log.WarnContext(ctx, "claiming a job", "error", err)
 			pause(ctx, wait)
@@ -130,20 +137,21 @@ func (o *Options) safely(ctx context.Context, a pipeline.Assignment, s *Stream) 
 	return o.Do(ctx, a, s)
 }
 
-// renew keeps the lease, thrice in its length, and ends the job when the
-// server says so. A server that is away is no reason to stop; one that refuses
-// is.
+// renew keeps the lease, thrice in its length and sooner after a failure, and
+// ends the job when the server says so. How long the server is away doesn't
+// matter: whether the job is still ours is for it to say when it is back.
 func (o *Options) renew(ctx context.Context, a pipeline.Assignment, quit context.CancelCauseFunc) {
-	lease, renewed := a.Lease, time.Now()
+	lease := a.Lease
 	if lease <= 0 {
 		lease = defaultLease
 	}
+	renewed, wait := time.Now(), lease/3
 	for {
-		pause(ctx, lease/3)
+		pause(ctx, wait)
 		if ctx.Err() != nil {
 			return
 		}
-		attempt, cancel := context.WithTimeout(ctx, lease)
+		attempt, cancel := context.WithTimeout(ctx, lease/3)
 		asked := time.Now()
 		answer, err := o.Control.Renew(attempt, a.Job.Ref())
 		cancel()
@@ -151,10 +159,13 @@ func (o *Options) renew(ctx context.Context, a pipeline.Assignment, quit context
 		case errors.Is(err, pipeline.ErrStale):
 			quit(pipeline.ErrStale)
 			return
-		case err != nil && ctx.Err() == nil:
-			o.Log.WarnContext(ctx, "renewing a lease", "job", a.Job.ID, "since", time.Since(renewed), "error", err)
-		case err == nil:
-			renewed = asked
+		case err != nil:
+			wait = lease / 15
+			if ctx.Err() == nil {
+				o.Log.WarnContext(ctx, "renewing a lease", "job", a.Job.ID, "since", time.Since(renewed), "error", err)
+			}
+		default:
+			renewed, wait = asked, lease/3
 			if answer.Stop {
 				quit(fmt.Errorf("%w: %s", pipeline.ErrStopped, answer.Reason))
 			}
