@@ -200,9 +200,10 @@ func (r *build) driverOf(ctx context.Context, p buildspec.Phase) (*driver, error
 	r.background.Go(func() {
 		t := time.NewTicker(beatEvery)
 		defer t.Stop()
-		for d.order("beat") == nil && context.Cause(ctx) == nil {
+		for d.order("beat") == nil {
 			select {
-			case <-ctx.Done():
+			case <-r.over:
+				return
 			case <-t.C:
 			}
 		}

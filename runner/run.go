@@ -50,6 +50,7 @@ type build struct {
 	background sync.WaitGroup
 	checkout   chan error
 	quit       context.CancelFunc
+	over       <-chan struct{} // closed by quit
 }
 
 // Run runs one build from PROVISIONING to COMPLETED and says how it went. It
@@ -81,10 +82,8 @@ func (r *build) now() time.Time { return r.Now().UTC() }
 // run follows CodeBuild's diagram (CodeBuild reference 2.2).
 func (r *build) run(ctx context.Context) {
 	inner, quit := context.WithCancel(ctx)
-	r.quit = quit
-	defer r.background.Wait()
+	r.quit, r.over = quit, inner.Done()
 	defer r.clear()
-	defer quit()
 	if r.phase(ctx, provisioning, func() error { return r.provision(inner) }) {
 		if r.phase(ctx, downloadSource, func() error { return r.download(ctx, inner) }) && r.commands(ctx) {
 			r.phase(ctx, uploadArtifacts, func() error { return r.upload(ctx) })
@@ -169,6 +168,7 @@ func (r *build) complete() {
 // clear lets go of the container; its folder goes with it.
 func (r *build) clear() {
 	r.quit()
+	r.background.Wait() // the checkout writes into the folder
 	if r.shell != nil {
 		_ = r.shell.folder.Close() // only read from
 	}
@@ -176,7 +176,6 @@ func (r *build) clear() {
 		r.container.Remove()
 		return
 	}
-	r.background.Wait() // the checkout writes into the folder
 	if r.place.folder == "" {
 		return
 	}
