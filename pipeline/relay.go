@@ -47,13 +47,16 @@ type Relay struct {
 	outbox Outbox
 	jobs   Jobs
 	events Events
+	lease  time.Duration
 	now    func() time.Time
 	log    *slog.Logger
+	// well is since when the queue has answered without a break.
+	well time.Time
 }
 
-// NewRelay wires one.
-func NewRelay(o Outbox, j Jobs, e Events, now func() time.Time, log *slog.Logger) *Relay {
-	return &Relay{outbox: o, jobs: j, events: e, now: now, log: log}
+// NewRelay wires one. lease is that of the jobs.
+func NewRelay(o Outbox, j Jobs, e Events, lease time.Duration, now func() time.Time, log *slog.Logger) *Relay {
+	return &Relay{outbox: o, jobs: j, events: e, lease: lease, now: now, log: log}
 }
 
 // batch bounds how much of an outbox or a list is held at a time.
@@ -141,12 +144,13 @@ func (r *Relay) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, b := range boards {
 		if err := r.Relay(ctx, b); err != nil {
-			return fmt.Errorf("board %s: %w", b, err)
+			errs = append(errs, fmt.Errorf("board %s: %w", b, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (r *Relay) fireTimers(ctx context.Context) error {
@@ -165,10 +169,21 @@ func (r *Relay) fireTimers(ctx context.Context) error {
 	return nil
 }
 
+// findLost ends the attempts of workers that are gone. While this server or
+// Redis was away no worker could keep its lease, so after a break each gets the
+// length of a lease to say that it is still there: a job is never given to a
+// second worker because of our own absence.
 func (r *Relay) findLost(ctx context.Context) error {
 	lost, err := r.jobs.Lost(ctx, batch)
 	if err != nil {
+		r.well = time.Time{}
 		return err
+	}
+	if r.well.IsZero() {
+		r.well = r.now()
+	}
+	if r.now().Sub(r.well) < r.lease {
+		return nil
 	}
 	for _, j := range lost {
 		r.log.WarnContext(ctx, "a worker is gone", "job", j.ID, "attempt", j.Attempt, "execution", j.Execution)

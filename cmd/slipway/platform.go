@@ -100,7 +100,7 @@ func (p *platform) wire() {
 	now := time.Now
 	o := &orders{cfg: p.cfg, credentials: p.forges, bundler: bundles{p.mirrors, p.cfg.Data}, blobs: p.blobs, now: now}
 	p.control = dispatch.New(p.jobs, p.store, p.logs, p.blobs, o, p.inbox, now, p.log)
-	p.relay = pipeline.NewRelay(p.store, p.control, p.inbox, now, p.log)
+	p.relay = pipeline.NewRelay(p.store, p.control, p.inbox, p.cfg.Limits.Lease, now, p.log)
 	defs := &definitions{cfg: p.cfg, credentials: p.forges, files: p.mirrors}
 	rules := pipeline.Rules{InfrastructureRetries: p.cfg.Limits.InfrastructureRetries, QueuedTimeout: p.cfg.Limits.QueuedTimeout}
 	p.orchestrator = pipeline.NewOrchestrator(p.store, p.forges, defs, p.relay, rules, now, p.log)
