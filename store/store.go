@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -93,9 +94,10 @@ func (s *Store) wait(ctx context.Context, channel string, fallback time.Duration
 	return waited(ctx, err)
 }
 
-// waited turns the end of the waiting time into no error.
+// waited turns the end of the waiting time into no error. The connection's own
+// deadline may come a moment before the context's.
 func waited(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
 	}
 	return fmt.Errorf("waiting for a change: %w", err)

@@ -38,7 +38,7 @@ var (
 	ErrNotFound = errors.New("no such log")
 	// ErrSealed: nothing may be added any more.
 	ErrSealed = errors.New("the log is sealed")
-	// ErrStale: a newer token writes this log.
+	// ErrStale: another token writes this log.
 	ErrStale = errors.New("the log belongs to another token")
 	// ErrGap: the append begins behind the log's end; the length that comes
 	// with it is where to go on.
@@ -155,8 +155,8 @@ func chunkName(id string, token, start, size int64) string {
 }
 
 // Append adds data at offset and answers with the log's new length. Bytes
-// before the log's end are a repeat and are not added again. Only the newest
-// token may append: ErrStale. ErrGap comes with the length to go on from.
+// before the log's end are a repeat and are not added again. Only the
+// token that began the log may append: ErrStale. ErrGap comes with the length to go on from.
 // Large appends cost least: from 256 KiB on they go to the blob store at once.
 func (s *Store) Append(ctx context.Context, id string, token, offset int64, data []byte) (int64, error) {
 	for range commitTries {
@@ -172,7 +172,7 @@ func (s *Store) Append(ctx context.Context, id string, token, offset int64, data
 }
 
 func (s *Store) append(ctx context.Context, id string, token, offset int64, data []byte) (int64, error) {
-	state, tail, _, err := s.tail.Load(ctx, id, WithTail)
+	state, _, _, err := s.tail.Load(ctx, id, 0)
 	if errors.Is(err, ErrNotFound) {
 		if err := s.notSealed(ctx, id); err != nil {
 			return 0, err
@@ -182,9 +182,7 @@ func (s *Store) append(ctx context.Context, id string, token, offset int64, data
 		return 0, err
 	}
 	switch {
-	case token < state.Token:
-		return state.Length, ErrStale
-	case token > state.Token:
+	case token != state.Token:
 		return state.Length, ErrStale // a job names one attempt, and is held once
 	case state.Sealed && offset+int64(len(data)) <= state.Length:
 		return state.Length, nil
@@ -197,20 +195,39 @@ func (s *Store) append(ctx context.Context, id string, token, offset int64, data
 	if len(data) == 0 {
 		return state.Length, nil
 	}
-	if !s.full(state, tail, data) {
+	if !s.full(state, len(data)) {
 		state, err = s.tail.Append(ctx, id, token, state.Length, data)
 		return state.Length, err
 	}
-	if err := s.flush(ctx, id, state, append(tail, data...)); err != nil {
+	if data, err = s.withTail(ctx, id, state, data); err != nil {
 		return 0, err
 	}
-	return state.Length + int64(len(data)), nil
+	if err := s.flush(ctx, id, state, data); err != nil {
+		return 0, err
+	}
+	return state.Start + int64(len(data)), nil
+}
+
+// withTail is the tail, which must be that of state, and data behind it.
+func (s *Store) withTail(ctx context.Context, id string, state State, data []byte) ([]byte, error) {
+	if state.Length == state.Start {
+		return data, nil
+	}
+	is, tail, _, err := s.tail.Load(ctx, id, WithTail)
+	if err != nil {
+		return nil, err
+	}
+	if is.Start != state.Start || is.Length != state.Length || int64(len(tail)) != state.Length-state.Start {
+		return nil, ErrMoved
+	}
+	return append(tail, data...), nil
 }
 
 // full says whether the tail is to be written now.
-func (s *Store) full(state State, tail, data []byte) bool {
-	size := len(tail) + len(data)
-	return size >= tailLimitBytes || size >= flushBytes && len(tail) > 0 && s.now().Sub(state.Since) >= flushAge
+func (s *Store) full(state State, more int) bool {
+	tail := state.Length - state.Start
+	size := tail + int64(more)
+	return size >= tailLimitBytes || size >= flushBytes && tail > 0 && s.now().Sub(state.Since) >= flushAge
 }
 
 // flush writes data, which begins where the tail does, as chunks.

@@ -96,8 +96,9 @@ func (m *Memory) Wait(ctx context.Context, id string, at int64) error {
 	m.mu.Lock()
 	grew := m.grew
 	l := m.logs[id]
+	longer := l != nil && l.Length > at
 	m.mu.Unlock()
-	if l != nil && l.Length > at {
+	if longer {
 		return nil
 	}
 	select {

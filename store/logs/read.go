@@ -214,11 +214,16 @@ func (s *Store) Lines(ctx context.Context, id string, from, n int64, w io.Writer
 // cause when ctx ends. It also waits for a log to begin.
 func (s *Store) Wait(ctx context.Context, id string, offset int64) error {
 	for {
-		length, _, sealed, err := s.Stat(ctx, id)
+		state, _, _, err := s.tail.Load(ctx, id, 0)
+		if errors.Is(err, ErrNotFound) {
+			var v view
+			v, err = s.view(ctx, id)
+			state = v.State
+		}
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil && (sealed || length > offset):
+		case err == nil && (state.Sealed || state.Length > offset):
 			return nil
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return err
