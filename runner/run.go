@@ -1,6 +1,6 @@
 // Package runner runs builds: one fresh container each, phase by phase as the
 // repository's buildspec says and as CodeBuild does it (CodeBuild reference,
-// sections 2 to 4). Run runs one build; Worker claims builds from a server.
+// sections 2 to 4).
 package runner
 
 import (

@@ -171,9 +171,9 @@ func (p *parser) finishExported() {
 		name := item.Value
 		switch kind := kinds[name]; {
 		case kind != "":
-			p.Report(item, p.known(fmt.Sprintf("env.exported-variables: %s can't be exported, its value comes from %s", name, kind), ""))
+			p.doubtful(item, warning(CodeExport, fmt.Sprintf("env.exported-variables: %s is not exported, its value comes from %s", name, kind), ""))
 		case strings.HasPrefix(name, "AWS_"):
-			p.Report(item, p.known(fmt.Sprintf("env.exported-variables: %s can't be exported, its name starts with AWS_", name), "copy it to a variable of another name"))
+			p.doubtful(item, warning(CodeExport, fmt.Sprintf("env.exported-variables: %s is not exported, its name starts with AWS_", name), "copy it to a variable of another name"))
 		default:
 			p.spec.Env.Exported = append(p.spec.Env.Exported, name)
 		}

@@ -16,7 +16,7 @@ func (p *parser) quoteHint(item *yaml.Node) string {
 		return "one dash too many"
 	case len(item.Content) > 0 && item.Line != item.Content[0].Line:
 		return "put the command in a | block"
-	case len(source) > 120 || source == "":
+	case len(source) > 120 || source == "" || !p.afterDash(item):
 		return "put the whole command in quotes"
 	case item.Kind == yaml.SequenceNode:
 		return "a command that starts with [ needs quotes: - " + quote(source)
@@ -31,6 +31,12 @@ func (p *parser) source(n *yaml.Node) string {
 		return ""
 	}
 	return strings.TrimSpace(string(line[n.Column-1:]))
+}
+
+// afterDash reports whether nothing but a dash precedes n in its line.
+func (p *parser) afterDash(n *yaml.Node) bool {
+	line := []rune(p.Line(n.Line))
+	return n.Column <= len(line) && strings.TrimSpace(string(line[:n.Column-1])) == "-"
 }
 
 // quote puts s in single quotes as YAML writes them.
@@ -65,6 +71,9 @@ func (p *parser) lintPlain(item *yaml.Node, path string) {
 	}
 	switch {
 	case comment && strings.HasPrefix(item.Value, first) && !strings.HasPrefix(item.Value, source):
+		if !openQuote(first) {
+			return // to a shell, too, a comment begins here
+		}
 		p.Report(item, warning(CodeComment, path+": the text from # on is a comment and not part of the command", "put the whole command in quotes if it belongs there"))
 	case item.Value == source || !strings.HasPrefix(item.Value, source):
 	case strings.HasPrefix(item.Value, source+" - "):
@@ -74,6 +83,25 @@ func (p *parser) lintPlain(item *yaml.Node, path string) {
 	default:
 		p.Report(item, warning(CodeJoined, path+": the command goes on in the next line and is joined with a blank", "use a | block to keep the lines"))
 	}
+}
+
+// openQuote reports whether a shell finds a quote in s that does not end in s.
+func openQuote(s string) bool {
+	var open rune
+	escaped := false
+	for _, c := range s {
+		switch {
+		case escaped:
+			escaped = false
+		case c == '\\' && open != '\'':
+			escaped = true
+		case open == 0 && strings.ContainsRune("'\"`", c):
+			open = c
+		case c == open:
+			open = 0
+		}
+	}
+	return open != 0
 }
 
 // backslashEnds reports whether a line of a plain multi-line item, but the

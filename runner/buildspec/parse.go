@@ -44,6 +44,7 @@ const (
 	CodeSecret     = "plaintext-secret"
 	CodeName       = "odd-name"
 	CodeTag        = "tag-in-command"
+	CodeExport     = "not-exported"
 	// CodeNoFiles is the status code with which the build will fail when its
 	// artifacts are collected.
 	CodeNoFiles = "CLIENT_ERROR"

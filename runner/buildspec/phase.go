@@ -45,7 +45,7 @@ func (p *parser) phase(e specfile.Entry) Phase {
 		p.Report(e.Value, specfile.Problem{Severity: specfile.Error, Message: e.Path + ": want a map, have " + kind, Hint: "put the commands under " + e.Path + ".commands"})
 		return phase
 	}
-	hasCommands := false
+	idle := e.Key != Install // nothing to run is normal in install only
 	for _, k := range p.Map(e.Value, e.Path) {
 		switch k.Key {
 		case "run-as":
@@ -57,15 +57,16 @@ func (p *parser) phase(e specfile.Entry) Phase {
 		case "runtime-versions":
 			phase.Runtimes = p.runtimes(k, e.Key)
 		case "commands":
-			hasCommands = true
+			idle = false
 			phase.Commands = p.commandList(k, "Commands")
 		case "finally":
+			idle = false
 			phase.Finally = p.commandList(k, "Finally")
 		default:
 			p.unknownPhaseKey(k)
 		}
 	}
-	if !hasCommands && e.Key != Install {
+	if idle {
 		p.doubtful(e.At, warning(specfile.CodeMissingKey, e.Path+": no commands", ""))
 	}
 	return phase
@@ -155,7 +156,7 @@ func (p *parser) commandList(e specfile.Entry, list string) []Command {
 func (p *parser) subkeys(item *yaml.Node, list, path string, i int) {
 	p.Report(item, specfile.Problem{
 		Severity: specfile.Error,
-		Message:  fmt.Sprintf("Expected %s[%d] to be of string type: found subkeys instead at line %d, value of the key tag on line %d might be empty", list, i, item.Line, item.Line-1),
+		Message:  fmt.Sprintf("Expected %s[%d] to be of string type: found subkeys instead at line %d, value of the key tag on line %d might be empty", list, i, item.Line, max(item.Line-1, 1)),
 		Hint:     path + ": " + p.quoteHint(item),
 	})
 }
