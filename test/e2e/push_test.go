@@ -56,7 +56,7 @@ func (s *system) open(t *testing.T, address string) []byte {
 }
 
 func TestPushToGreenCheck(t *testing.T) {
-	s := shared(t)
+	s := newSystem(t, setup{runners: []string{"host"}, slots: 1})
 	r := s.repo(t, owner, "green")
 	files := map[string]string{
 		"buildspec.yml": `version: 0.2
@@ -72,7 +72,20 @@ artifacts:
   files: ["out/**/*"]
 `,
 	}
+	// While the only runner is away the check says that the build waits.
+	if err := s.runners[0].stop(); err != nil {
+		t.Fatal(err)
+	}
 	sha := s.push(t, r, "main", "first", files)
+	await(t, startLimit, func(context.Context) error {
+		if list := s.github.CheckRuns(r.FullName(), sha); len(list) != 1 || list[0].Status != "queued" {
+			return fmt.Errorf("checks of %s: %s, want one that is queued", sha, brief(list))
+		}
+		return nil
+	})
+	if err := s.runners[0].start(); err != nil {
+		t.Fatal(err)
+	}
 	x := s.awaitExecution(t, sha)
 	if x.Status != "Succeeded" {
 		t.Fatalf("got %s: %s, want Succeeded", x.Status, x.Reason)

@@ -36,6 +36,7 @@ type setup struct {
 	lease   string   // empty: the default
 	runners []string // the engine of each
 	slots   int
+	wire    bool // the first runner reaches the server over a wire that can be cut
 }
 
 // system is one installation of Slipway and the world around it.
@@ -47,6 +48,7 @@ type system struct {
 	redis   *process
 	server  *process
 	runners []*process
+	wire    *wire
 	witness string // folder
 }
 
@@ -219,10 +221,18 @@ func (s *system) define(bin string, o setup) error {
 		"SLIPWAY_GITHUB_CLONE_URL="+s.git.url, "SLIPWAY_GITHUB_APP_ID="+strconv.Itoa(appID),
 		"SLIPWAY_GITHUB_PRIVATE_KEY_FILE="+filepath.Join(s.root, "app.pem"),
 	), bin, "server")
+	if o.wire {
+		if s.wire, err = newWire(listen); err != nil {
+			return err
+		}
+	}
 	for i, engine := range o.runners {
-		name := fmt.Sprintf("runner%d", i+1)
+		name, server := fmt.Sprintf("runner%d", i+1), s.url
+		if i == 0 && s.wire != nil {
+			server = s.wire.url
+		}
 		s.runners = append(s.runners, s.process(name, append(lease,
-			"SLIPWAY_SERVER="+s.url, "SLIPWAY_TOKEN="+adminToken, "SLIPWAY_ENGINE="+engine,
+			"SLIPWAY_SERVER="+server, "SLIPWAY_TOKEN="+adminToken, "SLIPWAY_ENGINE="+engine,
 			"SLIPWAY_DATA="+filepath.Join(s.root, name), "SLIPWAY_RUNNER_NAME="+name,
 			"SLIPWAY_RUNNER_SLOTS="+strconv.Itoa(max(o.slots, 1)),
 		), bin, "runner"))
@@ -273,6 +283,9 @@ func (s *system) close() error {
 	list := s.processes()
 	for i := range list {
 		errs = append(errs, list[len(list)-1-i].stop())
+	}
+	if s.wire != nil {
+		errs = append(errs, s.wire.close())
 	}
 	if s.github != nil {
 		s.github.Close()
