@@ -213,7 +213,7 @@ func TestPhasesFold(t *testing.T) {
 	s.AddSamples(time.Now())
 	ctx := browser(t)
 	run(t, ctx, chromedp.Navigate(s.URL+"/builds/"+handlerstest.GoodBuild), chromedp.WaitVisible(chromedp.CSS("#L2")),
-		chromedp.Click(chromedp.CSS(`details[data-phase="BUILD"] summary`)), 
+		chromedp.Click(chromedp.CSS(`details[data-phase="BUILD"] summary`)),
 		chromedp.Poll[chromedp.Void](`!document.getElementById("L2").checkVisibility()`))
 	if !get(t, ctx, chromedp.Evaluate[bool](`document.getElementById("L4").checkVisibility()`)) {
 		t.Error("folding one phase hides another")

@@ -109,6 +109,7 @@
       append(await fetchLines(from, PAGE));
       trim(true);
     } finally { loading = false; }
+    requestAnimationFrame(edges);
   };
   const earlier = async () => {
     const top = first();
@@ -121,6 +122,13 @@
       box.scrollTop += box.scrollHeight - before;
       trim(false);
     } finally { loading = false; }
+    requestAnimationFrame(edges);
+  };
+  // edges fetches what is near; while something is fetched, it is called again
+  // at the end, so that no scroll in between is missed.
+  const edges = () => {
+    if (box.scrollTop < 400) earlier();
+    if (box.scrollHeight - box.scrollTop - box.clientHeight < 800) later();
   };
 
   // jump shows line n, with a window of its own if it isn't there.
@@ -128,6 +136,7 @@
     n = Math.max(1, Math.min(n, Math.max(total, 1)));
     let row = document.getElementById("L" + n);
     if (!row) {
+      while (loading) await new Promise((done) => setTimeout(done, 20));
       loading = true;
       try {
         const list = await fetchLines(Math.max(1, n - 100), PAGE);
@@ -191,8 +200,7 @@
 
   box.addEventListener("scroll", () => {
     if (following && box.scrollHeight - box.scrollTop - box.clientHeight > 60) follow(false);
-    if (box.scrollTop < 400) earlier();
-    if (box.scrollHeight - box.scrollTop - box.clientHeight < 800) later();
+    edges();
   }, { passive: true });
   // A phase that is unfolded again may miss lines that were skipped.
   box.addEventListener("toggle", (e) => {
