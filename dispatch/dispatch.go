@@ -5,11 +5,13 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/slipway-ci/slipway/forge"
@@ -90,6 +92,9 @@ func (s *Service) Claim(ctx context.Context, w pipeline.Worker, wait time.Durati
 		if err == nil {
 			return a, nil
 		}
+		if errors.Is(err, pipeline.ErrStale) {
+			continue // it was lost meanwhile; the engine hears of it from the queue
+		}
 		s.log.WarnContext(ctx, "a job can't be given out", "job", j.ID, "execution", j.Execution, "error", err)
 		if err := s.giveUp(ctx, j, err); err != nil {
 			return pipeline.Assignment{}, err
@@ -107,7 +112,9 @@ func (s *Service) assign(ctx context.Context, j pipeline.Job, w pipeline.Worker)
 		return pipeline.Assignment{}, err
 	}
 	a := pipeline.Assignment{Job: j, Lease: renewal.Lease}
-	if err := s.order(ctx, &a, x); err != nil {
+	keeping, release := s.keep(ctx, j.Ref(), renewal.Lease)
+	err = s.order(keeping, &a, x)
+	if err := cmp.Or(release(), err); err != nil {
 		return pipeline.Assignment{}, err
 	}
 	b := queued(j, x)
@@ -126,11 +133,46 @@ func (s *Service) assign(ctx context.Context, j pipeline.Job, w pipeline.Worker)
 	return a, s.events.Submit(ctx, e)
 }
 
-// orderTries bounds how often an order is tried that a forge refuses for the
-// moment; the pauses between add up to less than two minutes.
-const orderTries = 8
+// keep renews a job's lease until release is called: an order may take longer
+// than a lease, as that of a large revision does. The context ends with
+// ErrStale when the job is lost, and release says so.
+func (s *Service) keep(ctx context.Context, ref pipeline.JobRef, lease time.Duration) (keeping context.Context, release func() error) {
+	keeping, lose := context.WithCancelCause(ctx)
+	over := make(chan struct{})
+	var renewals sync.WaitGroup
+	renewals.Go(func() {
+		tick := time.NewTicker(max(lease/3, time.Millisecond))
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-keeping.Done():
+				return
+			case <-tick.C:
+			}
+			if _, err := s.queue.Renew(keeping, ref); errors.Is(err, pipeline.ErrStale) {
+				lose(err)
+				return
+			}
+		}
+	})
+	return keeping, func() error {
+		close(over)
+		renewals.Wait()
+		defer lose(nil)
+		return context.Cause(keeping)
+	}
+}
 
-// order makes the job's order. The lease is kept meanwhile.
+// orderTries and orderPause bound how often an order is tried that a forge refuses for the
+// moment; the pauses between add up to less than two minutes.
+const (
+	orderTries = 8
+	orderPause = 10 * time.Second
+)
+
+// order makes the job's order.
 func (s *Service) order(ctx context.Context, a *pipeline.Assignment, x pipeline.Execution) (err error) {
 	for try := range orderTries {
 		if a.Job.Kind == pipeline.DeployJob {
@@ -142,14 +184,10 @@ func (s *Service) order(ctx context.Context, a *pipeline.Assignment, x pipeline.
 		if !ok {
 			return err
 		}
-		pause := min(max(later.After, time.Second<<min(try, 4)), a.Lease/2)
-		if _, err := s.queue.Renew(ctx, a.Job.Ref()); err != nil {
-			return err
-		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(pause):
+		case <-time.After(min(max(later.After, time.Second<<min(try, 4)), orderPause)):
 		}
 	}
 	return err
@@ -231,7 +269,8 @@ func (s *Service) PutArtifact(ctx context.Context, ref pipeline.JobRef, a pipeli
 	return a, nil
 }
 
-// Artifact opens an artifact of the job's own execution and no other.
+// Artifact opens an artifact that the job was given, and no other. What the
+// worker itself says of its artifacts gives it no right to read them.
 func (s *Service) Artifact(ctx context.Context, ref pipeline.JobRef, digest string) (io.ReadCloser, error) {
 	if err := s.queue.Check(ctx, ref); err != nil {
 		return nil, err
@@ -251,6 +290,12 @@ func (s *Service) Artifact(ctx context.Context, ref pipeline.JobRef, digest stri
 func (s *Service) Complete(ctx context.Context, ref pipeline.JobRef, b pipeline.Build, o pipeline.Outcome) error {
 	if err := s.queue.Check(ctx, ref); err != nil {
 		return err
+	}
+	if !o.Status.Ended() {
+		o = pipeline.Outcome{Status: pipeline.BuildFault, Message: "the worker did not say how the job ended"}
+	}
+	if !b.Status.Ended() {
+		b.Close(o.Status, o.Code, o.Message, s.now().UTC())
 	}
 	known, err := s.merge(ctx, ref, b)
 	if err != nil {

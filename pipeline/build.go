@@ -92,10 +92,10 @@ func (b Build) Duration(now time.Time) time.Duration {
 	return now.Sub(b.StartedAt)
 }
 
-// Names reports whether the artifact is an input of the build or its own.
+// Names reports whether the artifact is an input of the build. What the build
+// made doesn't count: that is its worker's word.
 func (b Build) Names(digest string) bool {
-	named := func(a Artifact) bool { return a.Digest == digest }
-	return slices.ContainsFunc(b.Inputs, named) || slices.ContainsFunc(b.Artifacts, named)
+	return slices.ContainsFunc(b.Inputs, func(a Artifact) bool { return a.Digest == digest })
 }
 
 // Close ends the build, and the phase that it was in, from outside: its worker
