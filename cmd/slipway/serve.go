@@ -105,6 +105,9 @@ func (a *app) serve(ctx context.Context, change func(*config.Config), s serving)
 		return err
 	}
 	log := a.serverLog(cfg)
+	for _, what := range unheeded(cfg) {
+		log.WarnContext(ctx, "a setting has no effect in this version", "setting", what)
+	}
 	if cfg.Redis.URL == "" {
 		embedded, err := startEmbedded(ctx, cfg.Data, log)
 		if err != nil {
@@ -117,6 +120,19 @@ func (a *app) serve(ctx context.Context, change func(*config.Config), s serving)
 		}
 	}
 	return a.serveOn(ctx, cfg, log, s)
+}
+
+// unheeded are settings that are given and that no code follows yet. Nobody
+// must believe that what is stored is encrypted when it isn't.
+func unheeded(cfg config.Config) []string {
+	var keys []string
+	if cfg.EncryptionKey != "" {
+		keys = append(keys, "encryption_key: data at rest is not encrypted")
+	}
+	if cfg.WebhookListen != "" {
+		keys = append(keys, "webhook_listen: webhooks arrive at listen")
+	}
+	return keys
 }
 
 // serverLog masks the configuration's secrets, wherever they turn up.
