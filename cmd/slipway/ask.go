@@ -51,7 +51,7 @@ func asked(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, pipeline.ErrNotFound):
+	case errors.Is(err, pipeline.ErrNotFound), errors.Is(err, pipeline.ErrConflict):
 		return usage(err)
 	}
 	return err
