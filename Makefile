@@ -62,7 +62,11 @@ mod: ## go.mod and go.sum are complete, minimal and what was published
 
 .PHONY: generated
 generated: ## files generated from code are up to date
-	@if [ -x scripts/generated ]; then scripts/generated; else echo 'generated: nothing is generated yet'; fi
+	@GO=$(GO) scripts/generated
+
+.PHONY: generate
+generate: ## write the files that are generated from code
+	@GO=$(GO) scripts/generated -w
 
 .PHONY: arch
 arch: ## packages import only what internal/arch lets them

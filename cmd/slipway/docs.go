@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/runner/buildspec"
 )
 
 // docsCommand prints the references that lie in docs/, so that they never
@@ -21,6 +22,13 @@ func (a *app) docsCommand() *cobra.Command {
 		}},
 		&cobra.Command{Use: "configuration", Short: "The configuration", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
 			writeConfiguration(a.stdout)
+		}},
+		&cobra.Command{Use: "api", Short: "The API", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			return writeAPI(a.stdout)
+		}},
+		&cobra.Command{Use: "buildspec-schema", Short: "The JSON schema of buildspec.yml", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			_, err := a.stdout.Write(buildspec.Schema())
+			return err
 		}},
 	)
 	return c
@@ -62,11 +70,14 @@ func writeFlags(w io.Writer, flags *pflag.FlagSet) {
 			return
 		}
 		kind, text := pflag.UnquoteUsage(f)
-		name := "`--" + f.Name + "`"
-		if kind != "" {
-			name = "`--" + f.Name + " " + kind + "`"
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand + ", " + name
 		}
-		fmt.Fprintf(w, "| %s | %s | %s |\n", name, code(strings.Trim(f.DefValue, "[]")), strings.ReplaceAll(text, "|", `\|`))
+		if kind != "" {
+			name += " " + kind
+		}
+		fmt.Fprintf(w, "| `%s` | %s | %s |\n", name, code(strings.Trim(f.DefValue, "[]")), strings.ReplaceAll(text, "|", `\|`))
 	})
 }
 
