@@ -13,6 +13,8 @@ var (
 	quotedStart     = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*("(\\.|[^"\\])*"|'([^']|'')*')\s*[^\s#]`)
 	reservedStart   = regexp.MustCompile("^\\s*(- |[\\w.-]+:\\s)\\s*([@`%*&!|>])")
 	tabbedIndent    = regexp.MustCompile(`^ *\t`)
+	startsEntry     = regexp.MustCompile(`^\s*(-(\s|$)|#|[\w.-]+:(\s|$))`)
+	keyWithoutColon = regexp.MustCompile(`^\w[\w-]*(\s+[^\s:]+)?\s*$`)
 	keyWithoutSpace = regexp.MustCompile(`^\s*[\w-]+:[^\s/:]`)
 )
 
@@ -49,6 +51,8 @@ var lineHints = []struct {
 	hint    string
 }{
 	{tabbedIndent, "a tab can't indent YAML, use blanks"},
+	{regexp.MustCompile(`^ *\x{a0}`), "a no-break space can't indent YAML, use blanks"},
+	{regexp.MustCompile(`^~\s*$`), "delete the ~, which an editor shows behind the end of a file"},
 	{regexp.MustCompile(`\{\{|\{%`), "this looks like a template placeholder that was not filled in; quote the value or render the file first"},
 	{bracketCommand, "a value that starts with [ is a list to YAML; put the whole command in quotes"},
 	{quotedStart, "quotes must go round the whole value; put the whole command in quotes of the other kind"},
@@ -58,7 +62,7 @@ var lineHints = []struct {
 // breakHint looks for what cuts a multi-line value in two.
 func (f *File) breakHint(message string, line int) string {
 	for n := line - 1; n > 0 && n > line-3; n-- {
-		if strings.HasPrefix(strings.TrimSpace(f.Line(n)), "#") {
+		if strings.HasPrefix(strings.TrimSpace(f.Line(n)), "#") && !startsEntry.MatchString(f.Line(n+1)) {
 			return "line " + itoa(n) + " is a comment, which ends a command that goes on over several lines; use a | block"
 		}
 	}
@@ -68,9 +72,12 @@ func (f *File) breakHint(message string, line int) string {
 			if keyWithoutSpace.MatchString(f.Line(n)) {
 				return "line " + itoa(n) + ": a key needs a blank after its colon"
 			}
+			if keyWithoutColon.MatchString(f.Line(n)) {
+				return "line " + itoa(n) + ": a key needs a colon and a blank after it"
+			}
 		}
 		if strings.Count(f.Line(line), ": ") > 1 {
-			return "a value with \": \" in it needs quotes"
+			return "a value with \": \" in it needs quotes, and each key a line of its own"
 		}
 	case strings.Contains(message, "could not find expected ':'"):
 		if keyWithoutSpace.MatchString(f.Line(line)) {

@@ -39,10 +39,12 @@ type File struct {
 	lines    []string
 	problems Problems
 	dropped  bool
+	// pairs are the columns behind surrogate pairs, by line; see joinSurrogates.
+	pairs map[int][]int
 }
 
-// Parse reads one YAML (or JSON) document. A byte order mark and CRLF line
-// ends are accepted. It never fails: what is wrong is in Problems.
+// Parse reads one YAML (or JSON) document. A byte order mark, CRLF line ends
+// and the surrogate pairs of JSON are accepted. It never fails: what is wrong is in Problems.
 func Parse(data []byte, options Options) *File {
 	if options.MaxBytes == 0 {
 		options.MaxBytes = DefaultMaxBytes
@@ -52,7 +54,7 @@ func Parse(data []byte, options Options) *File {
 		f.add(Problem{1, 1, Error, CodeLimit, fmt.Sprintf("the file has %d bytes: want at most %d", len(data), options.MaxBytes), ""})
 		return f
 	}
-	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
+	data = f.joinSurrogates(bytes.TrimPrefix(data, []byte("\uFEFF")))
 	f.lines = strings.Split(lineBreaks.Replace(string(data)), "\n")
 	if f.unreadable(data) {
 		return f
@@ -97,7 +99,7 @@ func (f *File) add(p Problem) {
 		p.Message = fmt.Sprintf("more than %d problems, the rest is not shown", maxProblems)
 		p.Severity = Error
 	}
-	p.Line, p.Column = max(p.Line, 1), max(p.Column, 1)
+	p.Line, p.Column = max(p.Line, 1), max(f.sourceColumn(p.Line, p.Column), 1)
 	f.problems = append(f.problems, p)
 }
 

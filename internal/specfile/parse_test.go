@@ -12,7 +12,7 @@ func TestParseProblems(t *testing.T) {
 		{"empty file", "", "1:1: the file is empty: want a map"},
 		{"comments only", "# nothing\n", "1:1: the file is empty: want a map"},
 		{"byte order mark only", "\ufeff", "1:1: the file is empty: want a map"},
-		{"colon in value", "a: b: c\n", "1:5: mapping values are not allowed in this context at line 1 (a value with \": \" in it needs quotes)"},
+		{"colon in value", "a: b: c\n", "1:5: mapping values are not allowed in this context at line 1 (a value with \": \" in it needs quotes, and each key a line of its own)"},
 		{"no blank after a key", "version:0.2\n\na:\n", "3:2: mapping values are not allowed in this context at line 3 (line 1: a key needs a blank after its colon)"},
 		{"alias that was to be a glob", "a: **/*\n", "1:4: unknown anchor '*/*' referenced at line 1 (line 1: a value can't start with this character; put it in quotes)"},
 		{"tab", "a:\n\tb: 1\n", "2:1: found character that cannot start any token at line 2 (line 2: a tab can't indent YAML, use blanks)"},

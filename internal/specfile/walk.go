@@ -188,8 +188,13 @@ func (f *File) UnknownProblem(e Entry, known []string) Problem {
 	if near := Nearest(e.Key, known); near != "" {
 		p.Hint = "did you mean " + near + "?"
 	}
+	if strings.ContainsRune(e.Key, noBreakSpace) {
+		p.Hint = "there is a no-break space in it, which is no indentation; use blanks"
+	}
 	return p
 }
+
+const noBreakSpace = '\u00a0'
 
 // wrong reports a value of another kind than wanted.
 func (f *File) wrong(n *yaml.Node, path, want string) {
