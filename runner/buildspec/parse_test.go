@@ -118,11 +118,28 @@ func TestExportedVariables(t *testing.T) {
 	if d := cmp.Diff([]string{"A", "CODEBUILD_BUILD_ID"}, spec.Env.Exported); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
-	got := refused(t, "version: 0.2\nenv:\n  exported-variables: [AWS_X, S, P]\n  secrets-manager: {S: s}\n  parameter-store: {P: p}\nphases:\n")
-	for _, want := range []string{"3:24: env.exported-variables: AWS_X", "3:31: env.exported-variables: S can't be exported, its value comes from secrets-manager", "3:34: env.exported-variables: P"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("got %s, want %s in it", got, want)
-		}
+}
+
+func TestC28ExportOfASecretOrAWSNameIsAWarning(t *testing.T) {
+	const src = "version: 0.2\nenv:\n  exported-variables: [AWS_FOO, S, P, A]\n  secrets-manager: {S: s}\n  parameter-store: {P: p}\nphases:\n"
+	spec, problems := parse(t, src)
+	if d := cmp.Diff([]string{"A"}, spec.Env.Exported); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	var got []string
+	for _, p := range problems {
+		got = append(got, p.Code+" "+p.String())
+	}
+	want := []string{
+		CodeExport + " 3:24: warning: env.exported-variables: AWS_FOO is not exported, its name starts with AWS_ (copy it to a variable of another name)",
+		CodeExport + " 3:33: warning: env.exported-variables: S is not exported, its value comes from secrets-manager",
+		CodeExport + " 3:36: warning: env.exported-variables: P is not exported, its value comes from parameter-store",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	if _, problems := Parse("b", []byte(src), Options{Mode: Strict}); len(problems.Errors()) != 3 {
+		t.Errorf("strict: got %v", problems)
 	}
 }
 

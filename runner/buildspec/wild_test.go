@@ -122,6 +122,10 @@ func TestWild04SyntaxErrorsHaveLineAndHint(t *testing.T) {
 		{"merge conflict", "version: 0.2\n<<<<<<< HEAD\nphases:\n=======\n", ":3:", "at line 3", "merge conflict"},
 		{"Jenkinsfile behind the spec", build + "      - x\npipeline {\n  agent any\n}\n", ":8:", "at line 8", "pasted"},
 		{"shell script", "#!/bin/bash\nset -e\n", ":2:1:", "want a map at the top level", "script"},
+		{"editor's mark at the end", build + "      - x\n\n~\n~\n", ":8:", "could not find expected ':'", "delete the ~"},
+		{"no colon behind version", "version 0.1\n\nphases:\n", ":3:7:", "mapping values", "line 1: a key needs a colon"},
+		{"two keys in a line", "version: 0.2 phases: {}\n", ":1:20:", "mapping values", "each key a line of its own"},
+		{"comment above a key off by one blank", build + "      - x\n  # then\n   post_build:\n    commands:\n", ":7:4:", "at line 7", "check the indentation"},
 		{"quotes round a part", build + "      - \"a\" b\n", ":5:", "at line 5", "quotes"},
 	}
 	for _, tt := range tests {
@@ -252,6 +256,12 @@ func TestWild11CommandThatIsAMap(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	got = refused(t, `{"version": 0.2, "phases": {"build": {"commands": ["a", ["b"]]}}}`)
+	want = "buildspec.yml:1:57: Expected Commands[1] to be of string type: found subkeys instead at line 1, value of the key tag on line 1 might be empty" +
+		" (phases.build.commands[1]: put the whole command in quotes)"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 	got = refused(t, build+"      - [ -f x ]\n")
 	if !strings.Contains(got, "Expected Commands[0] to be of string type") || !strings.Contains(got, "- '[ -f x ]'") {
 		t.Error(got)
@@ -278,8 +288,36 @@ func TestWild12Lint(t *testing.T) {
 	for _, p := range problems {
 		got = append(got, p.Code+" "+strings.SplitN(p.String(), ":", 2)[0])
 	}
-	if d := cmp.Diff([]string{CodeComment + " 5", CodeJoined + " 6", CodeEscaped + " 8", CodeComment + " 13"}, got); d != "" {
+	if d := cmp.Diff([]string{CodeComment + " 5", CodeJoined + " 6", CodeEscaped + " 8"}, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+// A comment that a shell would not have run either is none of our business.
+func TestCommentBehindACommandIsQuiet(t *testing.T) {
+	for item, loud := range map[string]bool{
+		`npm ci # clean`:                        false,
+		`URL=$(sed 's/#/%23/g') # don't cut it`: false,
+		`echo "it's" 'a "b"' \" # x`:            false,
+		`echo "issue #5"`:                       true,
+		"git commit -m 'fix #12, see the log'":  true,
+		"echo `date +%s #x`":                    true,
+		`awk '/x/ { print } # all' f`:           true,
+	} {
+		_, problems := parse(t, build+"      - "+item+"\n")
+		if got := warned(problems, CodeComment, 5); got != loud || len(problems) > 1 {
+			t.Errorf("%s: got %v", item, problems)
+		}
+	}
+}
+
+func TestPhaseWithFinallyOnlyIsQuiet(t *testing.T) {
+	spec, problems := parse(t, "version: 0.2\nphases:\n  post_build:\n    finally: [x]\n")
+	if d := cmp.Diff([]string{"x"}, texts(spec.Phase(PostBuild).Finally)); d != "" || len(problems) != 0 {
+		t.Errorf("(-want +got)\n%s\n%v", d, problems)
+	}
+	if _, problems := parse(t, "version: 0.2\nphases:\n  build:\n    run-as: x\n"); !warned(problems, specfile.CodeMissingKey, 3) {
+		t.Errorf("nothing to run: got %v", problems)
 	}
 }
 
@@ -319,6 +357,7 @@ func TestWild13UnknownThings(t *testing.T) {
 		{build + "      - x\n    post_build: {commands: [x]}\n", "6:5: warning: unknown key phases.build.post_build, it has no effect (a phase belongs under phases, not in another phase)"},
 		{build + "      - x\nbuild: {commands: [x]}\n", "6:1: warning: unknown key build, it has no effect (a phase belongs under phases)"},
 		{build + "      - x\nartefacts: {files: x}\n", "6:1: warning: unknown key artefacts, it has no effect (did you mean artifacts?)"},
+		{build + "      - x\n\u00a0\u00a0env: {}\n", "6:1: warning: unknown key \u00a0\u00a0env, it has no effect (there is a no-break space in it, which is no indentation; use blanks)"},
 		{build + "      - x\nenv: {image: x}\n", "6:7: warning: unknown key env.image"},
 		{build + "      - x\nartifacts: {type: zip, files: x}\n", "6:13: warning: artifacts.type has no effect in version 0.2"},
 		{"version: 0.2\nbuild: {commands: [x]}\n", "1:1: warning: phases: missing, the build runs no command"},
