@@ -32,8 +32,8 @@ const (
 	errorPause = time.Second
 )
 
-// Run handles what comes in until ctx ends: one entry at a time in each of 16
-// parts. Any number of processes may run one; they share the work, and take
+// Run handles what comes in until ctx ends: events one at a time in each of 16
+// parts, deliveries beside them in any order. Any number of processes may run one; they share the work, and take
 // over what a dead one left within the lease. What was being handled when ctx
 // ended is handled to its end, or again by another process.
 func (in *Inbox) Run(ctx context.Context, h Handler) error {
@@ -44,10 +44,11 @@ func (in *Inbox) Run(ctx context.Context, h Handler) error {
 		}
 	})
 	defer stop()
-	t := &tender{in: in, handling: map[shard]string{}}
+	t := &tender{in: in}
 	var g sync.WaitGroup
+	r := &reader{in: in, waiting: waiting, handler: h, tender: t, aside: make(chan struct{}, deliveriesAtOnce)}
 	for s := range shard(shards) {
-		g.Go(func() { in.read(ctx, waiting, s, h, t) })
+		g.Go(func() { r.read(ctx, s) })
 	}
 	g.Go(func() { t.run(ctx) })
 	g.Wait()
@@ -57,21 +58,55 @@ func (in *Inbox) Run(ctx context.Context, h Handler) error {
 	return nil
 }
 
-// read handles one part's entries in order.
-func (in *Inbox) read(ctx context.Context, waiting redis.UniversalClient, s shard, h Handler, t *tender) {
+// deliveriesAtOnce is how many deliveries a process handles at a time.
+const deliveriesAtOnce = 32
+
+// reader reads the parts. Events are handled in their order within a part.
+// Deliveries ask forges and repositories, which may take long or never answer,
+// so they are handled aside: no execution waits for another one's forge.
+type reader struct {
+	in      *Inbox
+	waiting redis.UniversalClient
+	handler Handler
+	tender  *tender
+	aside   chan struct{}
+}
+
+func (r *reader) read(ctx context.Context, s shard) {
+	var deliveries sync.WaitGroup
+	defer deliveries.Wait()
 	for ctx.Err() == nil {
-		entry, err := readOne(ctx, waiting, s.events(), inboxGroup, in.consumer, inboxBlock)
+		entry, err := readOne(ctx, r.waiting, s.events(), inboxGroup, r.in.consumer, inboxBlock)
 		switch {
 		case err == nil:
-			in.handle(context.WithoutCancel(ctx), s, entry, h, t)
+			r.take(context.WithoutCancel(ctx), s, entry, &deliveries)
 		case errors.Is(err, redis.Nil), ctx.Err() != nil:
 		case isNoGroup(err):
-			err = in.makeGroup(ctx, s)
+			err = r.in.makeGroup(ctx, s)
 			fallthrough
 		default:
-			in.rest(ctx, err)
+			r.in.rest(ctx, err)
 		}
 	}
+}
+
+// take handles an entry, or has it handled aside if there is room.
+func (r *reader) take(ctx context.Context, s shard, m redis.XMessage, deliveries *sync.WaitGroup) {
+	it := itemOf(m)
+	r.tender.begin(s, it.id)
+	handle := func() {
+		defer r.tender.end(s, it.id)
+		r.in.handle(ctx, s, it, r.handler)
+	}
+	if it.kind != "delivery" {
+		handle()
+		return
+	}
+	r.aside <- struct{}{}
+	deliveries.Go(func() {
+		defer func() { <-r.aside }()
+		handle()
+	})
 }
 
 func (in *Inbox) makeGroup(ctx context.Context, s shard) error {
@@ -110,10 +145,7 @@ func itemOf(m redis.XMessage) item {
 
 // handle handles one entry and records what came of it. What can't be recorded
 // is taken over and handled again.
-func (in *Inbox) handle(ctx context.Context, s shard, m redis.XMessage, h Handler, t *tender) {
-	it := itemOf(m)
-	t.begin(s, it.id)
-	defer t.end(s)
+func (in *Inbox) handle(ctx context.Context, s shard, it item, h Handler) {
 	decision, err := in.guarded(ctx, s, it, h)
 	if err == nil {
 		err = in.settle(ctx, s, it, decision)

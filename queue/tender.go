@@ -14,37 +14,42 @@ type tender struct {
 	in *Inbox
 
 	mu       sync.Mutex
-	handling map[shard]string // entry IDs
+	handling [shards]map[string]bool // entry IDs
 }
 
 func (t *tender) begin(s shard, entry string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.handling[s] = entry
+	if t.handling[s] == nil {
+		t.handling[s] = map[string]bool{}
+	}
+	t.handling[s][entry] = true
 }
 
-func (t *tender) end(s shard) {
+func (t *tender) end(s shard, entry string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.handling, s)
+	delete(t.handling[s], entry)
 }
 
 // tendShard does all that one part needs.
 //
 //	KEYS  stream, retries, retriesData, dead
-//	ARGV  group, consumer, entry being handled (empty: none), ms after which an
-//	      entry counts as left, tries after which it is dead, base of seen
-//	      marks, most dead letters
+//	ARGV  group, consumer, ms after which an entry counts as left, tries after
+//	      which it is dead, base of seen marks, most dead letters, and then the
+//	      entries being handled here
 //	returns ms until the next retry is due, -1: none
 var tendShard = redis.NewScript(`
 local stream, group = KEYS[1], ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('EXISTS', stream) == 0 then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
-if ARGV[3] ~= '' and #redis.call('XPENDING', stream, group, ARGV[3], ARGV[3], 1, ARGV[2]) > 0 then
-  redis.call('XCLAIM', stream, group, ARGV[2], 0, ARGV[3], 'JUSTID')
+for i = 7, #ARGV do
+  if #redis.call('XPENDING', stream, group, ARGV[i], ARGV[i], 1, ARGV[2]) > 0 then
+    redis.call('XCLAIM', stream, group, ARGV[2], 0, ARGV[i], 'JUSTID')
+  end
 end
-for _, p in ipairs(redis.call('XPENDING', stream, group, 'IDLE', ARGV[4], '-', '+', 100)) do
+for _, p in ipairs(redis.call('XPENDING', stream, group, 'IDLE', ARGV[3], '-', '+', 100)) do
   redis.call('XACK', stream, group, p[1])
   local e = redis.call('XRANGE', stream, p[1], p[1])[1]
   if e then
@@ -52,9 +57,9 @@ for _, p in ipairs(redis.call('XPENDING', stream, group, 'IDLE', ARGV[4], '-', '
     for i = 1, #e[2], 2 do f[e[2][i]] = e[2][i + 1] end
     redis.call('XDEL', stream, p[1])
     local n = tonumber(f.n) + 1
-    if n >= tonumber(ARGV[5]) then
-      redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], '*', 'k', f.k, 'v', f.v, 'n', n, 'why', 'its process died each time', 'at', now)
-      if f.k == 'delivery' and redis.call('EXISTS', ARGV[6] .. f.v) == 1 then redis.call('SET', ARGV[6] .. f.v, 'failed', 'KEEPTTL') end
+    if n >= tonumber(ARGV[4]) then
+      redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'k', f.k, 'v', f.v, 'n', n, 'why', 'its process died each time', 'at', now)
+      if f.k == 'delivery' and redis.call('EXISTS', ARGV[5] .. f.v) == 1 then redis.call('SET', ARGV[5] .. f.v, 'failed', 'KEEPTTL') end
     else
       redis.call('XADD', stream, '*', 'k', f.k, 'v', f.v, 'n', n)
     end
@@ -116,9 +121,11 @@ func (t *tender) tend(ctx context.Context) (next time.Duration, err error) {
 
 func (t *tender) send(ctx context.Context, run evaluate) ([]*redis.Cmd, error) {
 	t.mu.Lock()
-	handling := make(map[shard]string, len(t.handling))
-	for s, id := range t.handling {
-		handling[s] = id
+	var handling [shards][]any
+	for s, entries := range t.handling {
+		for id := range entries {
+			handling[s] = append(handling[s], id)
+		}
 	}
 	t.mu.Unlock()
 	// A little less than the lease, so that with the time to the next look an
@@ -128,8 +135,8 @@ func (t *tender) send(ctx context.Context, run evaluate) ([]*redis.Cmd, error) {
 	_, err := t.in.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for s := range shard(shards) {
 			keys := []string{s.events(), s.retries(), s.retriesData(), s.dead()}
-			answers = append(answers, run(ctx, p, keys, inboxGroup, t.in.consumer, handling[s],
-				left.Milliseconds(), t.in.opts.Tries, s.seen(""), deadLimit))
+			args := []any{inboxGroup, t.in.consumer, left.Milliseconds(), t.in.opts.Tries, s.seen(""), deadLimit}
+			answers = append(answers, run(ctx, p, keys, append(args, handling[s]...)...))
 		}
 		return nil
 	})
