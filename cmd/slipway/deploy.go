@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +55,11 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 	if err != nil {
 		return err
 	}
-	d, err := deployer.New(deployer.Options{Root: filepath.Join(cfg.Data, "agent"), TargetRoot: o.root, Log: a.logger(cfg)})
+	state, err := stateFolder(cfg.Data, o.root)
+	if err != nil {
+		return usage(err)
+	}
+	d, err := deployer.New(deployer.Options{Root: state, TargetRoot: o.root, Log: a.logger(cfg)})
 	if err != nil {
 		return err
 	}
@@ -82,6 +88,22 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 		return &exitError{exitFailed, mistake}
 	}
 	return err
+}
+
+// stateFolder is where the deployer keeps what it knows of the files below
+// root; empty means the real /. What was installed below one root says nothing
+// about the files below another.
+func stateFolder(data, root string) (string, error) {
+	folder := filepath.Join(data, "agent")
+	if root == "" {
+		return folder, nil
+	}
+	root, err := filepath.Abs(root)
+	if err != nil || root == "/" {
+		return folder, err
+	}
+	sum := sha256.Sum256([]byte(root))
+	return filepath.Join(folder, "roots", hex.EncodeToString(sum[:8])), nil
 }
 
 // eventPrinter shows a deployment on the terminal.

@@ -157,7 +157,11 @@ func classes(cfg config.Config) []string {
 func runAgent(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger) error {
 	groups := map[string]*deployer.Deployer{}
 	for _, g := range cfg.DeploymentGroups {
-		d, err := deployer.New(deployer.Options{Root: filepath.Join(cfg.Data, "agent"), TargetRoot: g.Root, Log: log})
+		state, err := stateFolder(cfg.Data, g.Root)
+		if err != nil {
+			return fmt.Errorf("deployment group %s: %w", g.Name, err)
+		}
+		d, err := deployer.New(deployer.Options{Root: state, TargetRoot: g.Root, Log: log})
 		if err != nil {
 			return fmt.Errorf("deployment group %s: %w", g.Name, err)
 		}
