@@ -15,8 +15,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slipway-ci/slipway/handlers"
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/internal/redact"
+	"github.com/slipway-ci/slipway/pipeline"
 )
 
 func (a *app) serverCommand() *cobra.Command {
@@ -105,9 +107,6 @@ func (a *app) serve(ctx context.Context, change func(*config.Config), s serving)
 		return err
 	}
 	log := a.serverLog(cfg)
-	for _, what := range unheeded(cfg) {
-		log.WarnContext(ctx, "a setting has no effect in this version", "setting", what)
-	}
 	if cfg.Redis.URL == "" {
 		embedded, err := startEmbedded(ctx, cfg.Data, log)
 		if err != nil {
@@ -120,19 +119,6 @@ func (a *app) serve(ctx context.Context, change func(*config.Config), s serving)
 		}
 	}
 	return a.serveOn(ctx, cfg, log, s)
-}
-
-// unheeded are settings that are given and that no code follows yet. Nobody
-// must believe that what is stored is encrypted when it isn't.
-func unheeded(cfg config.Config) []string {
-	var keys []string
-	if cfg.EncryptionKey != "" {
-		keys = append(keys, "encryption_key: data at rest is not encrypted")
-	}
-	if cfg.WebhookListen != "" {
-		keys = append(keys, "webhook_listen: webhooks arrive at listen")
-	}
-	return keys
 }
 
 // serverLog masks the configuration's secrets, wherever they turn up.
@@ -170,26 +156,27 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.run(gctx) })
-	main := http.Handler(h)
+	front := http.Handler(h)
 	if cfg.WebhookListen != "" {
 		hooks, err := listen(cfg.WebhookListen, false)
 		if err != nil {
 			return err
 		}
 		defer hooks.Close()
-		main = below("/webhooks/", http.NotFoundHandler(), h)
+		front = below("/webhooks/", http.NotFoundHandler(), h)
 		g.Go(func() error { return serveHTTP(gctx, hooks, below("/webhooks/", h, http.NotFoundHandler()), h.Drain) })
 	}
-	g.Go(func() error { return serveHTTP(gctx, l, main, h.Drain) })
+	g.Go(func() error { return serveHTTP(gctx, l, front, h.Drain) })
+	control := observed{p.control, h}
 	if s.runner {
-		g.Go(func() error { return a.runRunner(gctx, cfg, p.control, log) })
+		g.Go(func() error { return a.runRunner(gctx, cfg, control, log) })
 	}
 	if s.agent {
-		g.Go(func() error { return runAgent(gctx, cfg, p.control, log) })
+		g.Go(func() error { return runAgent(gctx, cfg, control, log) })
 	}
 	g.Go(func() error {
 		if !s.quiet {
-			a.greet(cfg)
+			a.greet(cfg, h.SignInPath())
 		}
 		if s.ready == nil {
 			return nil
@@ -203,8 +190,24 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 	return nil
 }
 
-func (a *app) greet(cfg config.Config) {
+// observed counts the builds that end in this process, as the worker API does
+// those of other processes.
+type observed struct {
+	pipeline.Control
+	server *handlers.Server
+}
+
+func (o observed) Complete(ctx context.Context, ref pipeline.JobRef, b pipeline.Build, out pipeline.Outcome) error {
+	err := o.Control.Complete(ctx, ref, b, out)
+	if err == nil {
+		o.server.ObserveBuild(b)
+	}
+	return err
+}
+
+func (a *app) greet(cfg config.Config, signIn string) {
 	fmt.Fprintf(a.stderr, "Slipway %s listens on %s\n", version, cfg.ExternalURL)
+	fmt.Fprintf(a.stderr, "Sign in once, within 15 minutes: %s%s\n", cfg.ExternalURL, signIn)
 	fmt.Fprintf(a.stderr, "The admin token is in %s\n", filepath.Join(cfg.Data, tokenFile))
 	if len(cfg.GitHub.Secrets()) == 0 {
 		fmt.Fprintln(a.stderr, "No forge is configured yet: push to the built-in git host, or see docs/how-to/github-app.md")
