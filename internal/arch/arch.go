@@ -56,6 +56,7 @@ var mayImport = map[string][]string{
 	"scripts/gotest/probe": {},
 
 	// Tests of the program as its users run it.
+	"examples": {},
 	"test/e2e": {},
 
 	// Test helpers. They stand in for another package, so they may import it.

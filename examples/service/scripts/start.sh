@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "starting $APPLICATION_NAME in $LIFECYCLE_EVENT"
