@@ -119,6 +119,9 @@ func (p *platform) wireReporters() []*notify.Reporter {
 	for _, name := range []string{githubForge, localForge} {
 		out = append(out, notify.New(p.store.Reports(name), p.store, notify.Options{
 			Forges: reported, BaseURL: p.cfg.ExternalURL, Log: p.log,
+			// What a killed server had claimed is reported when its claim runs out:
+			// soon enough for somebody who waits for a check.
+			SendTimeout: 2 * p.cfg.Limits.Lease, Lease: 5 * p.cfg.Limits.Lease,
 		}))
 	}
 	return out
