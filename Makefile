@@ -31,7 +31,7 @@ demo: ## build and deploy a sample repository on this machine; prints the dashbo
 
 .PHONY: build
 build: ## bin/slipway, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/slipway ./cmd/slipway
+	CGO_ENABLED=0 $(GO) build -trimpath -tags nomsgpack -ldflags '-s -w -X main.version=$(VERSION)' -o bin/slipway ./cmd/slipway
 
 .PHONY: test
 test: ## all tests; what this machine lacks a component for is skipped and counted
@@ -81,12 +81,13 @@ golden: ## rewrite the golden manifests of the chart; read the diff before you c
 	$(GO) -C tools test ./chart -update
 
 .PHONY: bench
-bench: ## benchmarks; BENCH=regexp, BENCHTIME=1s, PKGS=./queue/...
+bench: build ## beside their floors: the whole program (bench/run), then go benchmarks; BENCH=regexp, BENCHTIME=1s, PKGS=./queue/...
+	$(GO) run ./bench/run -slipway bin/slipway
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PKGS)
 
 .PHONY: chaos
-chaos: ## the tests that kill processes at random, several times over
-	$(gotest) -- -timeout 30m -count 5 -run '^TestChaos' $(PKGS)
+chaos: ## kill server, runner and Redis 200 times under pushes; SLIPWAY_CHAOS_SEED repeats a run
+	SLIPWAY_CHAOS=1 $(gotest) -- -timeout 60m -count 1 -run '^TestChaos$$' ./test/e2e
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=10s; PKGS=./runner/buildspec
