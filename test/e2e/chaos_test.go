@@ -45,6 +45,8 @@ type run struct {
 	sys   *system
 	repos []forgetest.Repo
 	kills map[string]int
+	// healed is when GitHub began to work and all processes were there again.
+	healed time.Time
 
 	mu     sync.Mutex
 	pushed []pushed
@@ -89,6 +91,7 @@ func chaos(t *testing.T, p plan) {
 		t.Fatal(err)
 	}
 	sys.github.Heal()
+	r.healed = time.Now()
 	r.check(t)
 	r.checkLeftovers(t, before)
 }
@@ -255,6 +258,7 @@ func (r *run) check(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+	t.Logf("all executions had ended %s after the last fault", time.Since(r.healed).Round(time.Second))
 	r.checkPushes(t, found)
 	r.checkForge(t, found)
 	r.checkWitness(t, found)
@@ -323,6 +327,7 @@ func (r *run) checkForge(t *testing.T, found map[string]execution) {
 	if err != nil {
 		t.Error(err)
 	}
+	t.Logf("GitHub had the last word %s after the last fault", time.Since(r.healed).Round(time.Second))
 }
 
 func brief(checks []forgetest.CheckRun) string {
