@@ -208,7 +208,9 @@ func (o observed) Complete(ctx context.Context, ref pipeline.JobRef, b pipeline.
 func (a *app) greet(cfg config.Config, signIn string) {
 	fmt.Fprintf(a.stderr, "Slipway %s listens on %s\n", version, cfg.ExternalURL)
 	fmt.Fprintf(a.stderr, "Sign in once, within 15 minutes: %s%s\n", cfg.ExternalURL, signIn)
-	fmt.Fprintf(a.stderr, "The admin token is in %s\n", filepath.Join(cfg.Data, tokenFile))
+	if readToken(cfg.Data) == cfg.AdminToken {
+		fmt.Fprintf(a.stderr, "The admin token is in %s\n", filepath.Join(cfg.Data, tokenFile))
+	}
 	if len(cfg.GitHub.Secrets()) == 0 {
 		fmt.Fprintln(a.stderr, "No forge is configured yet: push to the built-in git host, or see docs/how-to/github-app.md")
 	}
