@@ -27,7 +27,8 @@ type Store interface {
 
 // Deliveries turns raw deliveries into events; one for each forge entry.
 type Deliveries interface {
-	// Event reads an authentic delivery in the words all forges share.
+	// Event reads an authentic delivery in the words all forges share. A
+	// *forge.RetryError means that it can't be read for now.
 	Event(ctx context.Context, d Delivery) (forge.Event, error)
 	// OpenPull finds the open pull request of a branch of the repository
 	// itself, if the forge can be asked.
@@ -142,6 +143,9 @@ func (o *Orchestrator) committed(ctx context.Context, c Change) {
 // be tried again.
 func (o *Orchestrator) Delivery(ctx context.Context, d Delivery) (Decision, error) {
 	e, err := o.deliveries.Event(ctx, d)
+	if _, later := errors.AsType[*forge.RetryError](err); later {
+		return Decision{}, err
+	}
 	if err != nil {
 		return Decision{Decision: DecisionFailed, Reason: "reading the payload: " + err.Error()}, nil
 	}

@@ -29,7 +29,8 @@ type Jobs interface {
 	// Cancel takes a waiting job out, and answers true then; a running one's
 	// worker is told at its next renewal.
 	Cancel(ctx context.Context, ref JobRef, reason string) (removed bool, err error)
-	// Lost are jobs whose worker let the lease run out.
+	// Lost are up to n jobs whose worker let the lease run out, and takes them
+	// from it. With n = 0 it only says whether the queue answers.
 	Lost(ctx context.Context, n int) ([]Job, error)
 	// Drop ends a lost job, freeing its place.
 	Drop(ctx context.Context, ref JobRef) error
@@ -62,27 +63,41 @@ func NewRelay(o Outbox, j Jobs, e Events, lease time.Duration, now func() time.T
 // batch bounds how much of an outbox or a list is held at a time.
 const batch = 100
 
-// Relay carries out the Board's waiting effects, oldest first.
+// Relay carries out the Board's waiting effects, oldest first. One that fails
+// stays, and with it what is asked of the same execution's jobs later; all else
+// goes on, so that no execution is held up by another's trouble.
 func (r *Relay) Relay(ctx context.Context, board string) error {
 	for {
 		entries, err := r.outbox.Outbox(ctx, board, batch)
 		if err != nil {
 			return fmt.Errorf("reading the outbox: %w", err)
 		}
-		ids := make([]string, 0, len(entries))
-		for _, e := range entries {
-			if err := r.carryOut(ctx, board, e.Effect); err != nil {
-				return errors.Join(fmt.Errorf("carrying out %s: %w", e.Effect.Type, err), r.outbox.Relayed(ctx, board, ids...))
-			}
-			ids = append(ids, e.ID)
+		done, failed := r.carryOutAll(ctx, board, entries)
+		if err := r.outbox.Relayed(ctx, board, done...); err != nil {
+			return errors.Join(failed, fmt.Errorf("clearing the outbox: %w", err))
 		}
-		if err := r.outbox.Relayed(ctx, board, ids...); err != nil {
-			return fmt.Errorf("clearing the outbox: %w", err)
-		}
-		if len(entries) < batch {
-			return nil
+		if failed != nil || len(entries) < batch {
+			return failed
 		}
 	}
+}
+
+func (r *Relay) carryOutAll(ctx context.Context, board string, entries []OutboxEntry) (done []string, failed error) {
+	var errs []error
+	held := map[string]bool{} // executions with a job effect that failed
+	for _, e := range entries {
+		ofJob := e.Effect.Type == AddJob || e.Effect.Type == CancelJob
+		if ofJob && held[e.Effect.Execution] {
+			continue
+		}
+		if err := r.carryOut(ctx, board, e.Effect); err != nil {
+			errs = append(errs, fmt.Errorf("carrying out %s: %w", e.Effect.Type, err))
+			held[e.Effect.Execution] = held[e.Effect.Execution] || ofJob
+			continue
+		}
+		done = append(done, e.ID)
+	}
+	return done, errors.Join(errs...)
 }
 
 func (r *Relay) carryOut(ctx context.Context, board string, e Effect) error {
@@ -174,7 +189,11 @@ func (r *Relay) fireTimers(ctx context.Context) error {
 // length of a lease to say that it is still there: a job is never given to a
 // second worker because of our own absence.
 func (r *Relay) findLost(ctx context.Context) error {
-	lost, err := r.jobs.Lost(ctx, batch)
+	n := batch
+	if r.well.IsZero() || r.now().Sub(r.well) < r.lease {
+		n = 0 // asking for them would take the jobs from their workers
+	}
+	lost, err := r.jobs.Lost(ctx, n)
 	if err != nil {
 		r.well = time.Time{}
 		return err
@@ -182,21 +201,23 @@ func (r *Relay) findLost(ctx context.Context) error {
 	if r.well.IsZero() {
 		r.well = r.now()
 	}
-	if r.now().Sub(r.well) < r.lease {
-		return nil
-	}
+	var errs []error
 	for _, j := range lost {
-		r.log.WarnContext(ctx, "a worker is gone", "job", j.ID, "attempt", j.Attempt, "execution", j.Execution)
-		e := Event{
-			V: 1, ID: fmt.Sprintf("lost:%s:%d", j.ID, j.Token), Type: JobLost, Board: j.Pipeline, At: r.now().UTC(),
-			Execution: j.Execution, Stage: j.Stage, Action: j.Action, Attempt: j.Attempt,
-		}
-		if err := r.events.Submit(ctx, e); err != nil {
-			return err
-		}
-		if err := r.jobs.Drop(ctx, j.Ref()); err != nil {
-			return err
+		if err := r.endLost(ctx, j); err != nil {
+			errs = append(errs, fmt.Errorf("job %s: %w", j.ID, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+func (r *Relay) endLost(ctx context.Context, j Job) error {
+	r.log.WarnContext(ctx, "a worker is gone", "job", j.ID, "attempt", j.Attempt, "execution", j.Execution)
+	e := Event{
+		V: 1, ID: fmt.Sprintf("lost:%s:%d", j.ID, j.Token), Type: JobLost, Board: j.Pipeline, At: r.now().UTC(),
+		Execution: j.Execution, Stage: j.Stage, Action: j.Action, Attempt: j.Attempt,
+	}
+	if err := r.events.Submit(ctx, e); err != nil {
+		return err
+	}
+	return r.jobs.Drop(ctx, j.Ref())
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -80,8 +81,10 @@ func (f *forges) Event(ctx context.Context, d pipeline.Delivery) (forge.Event, e
 	body := d.Body
 	if d.BodyBlob != "" {
 		var err error
-		if body, err = f.bodies.Body(ctx, d.BodyBlob); err != nil {
-			return forge.Event{}, err
+		if body, err = f.bodies.Body(ctx, d.BodyBlob); errors.Is(err, pipeline.ErrNotFound) {
+			return forge.Event{}, fmt.Errorf("its body is gone: %w", err)
+		} else if err != nil {
+			return forge.Event{}, &forge.RetryError{Err: err}
 		}
 	}
 	switch d.Forge {
