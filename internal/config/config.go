@@ -5,9 +5,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -128,20 +130,26 @@ func Default(dataHome string) Config {
 	}
 }
 
+// isWebURL reports whether raw is empty or a URL that a browser could open.
+func isWebURL(raw string) bool {
+	u, err := url.Parse(raw)
+	return raw == "" || err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
 // Check reports everything that is wrong, each with the key's name.
 func (c *Config) Check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	for key, addr := range map[string]string{"listen": c.Listen, "webhook_listen": c.WebhookListen} {
-		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
-			bad("%s: want host:port, have %q", key, addr)
+	for _, a := range []struct{ key, value string }{{"listen", c.Listen}, {"webhook_listen", c.WebhookListen}} {
+		if _, _, err := net.SplitHostPort(a.value); err != nil && (a.value != "" || a.key == "listen") {
+			bad("%s: want host:port, have %q", a.key, a.value)
 		}
 	}
-	for key, raw := range map[string]string{
-		"external_url": c.ExternalURL, "server": c.Server, "github.api_url": c.GitHub.APIURL, "github.clone_url": c.GitHub.CloneURL,
+	for _, u := range []struct{ key, value string }{
+		{"external_url", c.ExternalURL}, {"server", c.Server}, {"github.api_url", c.GitHub.APIURL}, {"github.clone_url", c.GitHub.CloneURL},
 	} {
-		if u, err := url.Parse(raw); raw != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
-			bad("%s: want an http or https URL, have %q", key, raw)
+		if !isWebURL(u.value) {
+			bad("%s: want an http or https URL, have %q", u.key, u.value)
 		}
 	}
 	oneOf := func(key, value string, allowed ...string) {
@@ -155,9 +163,7 @@ func (c *Config) Check() error {
 	if c.Runner.Slots < 1 {
 		bad("runner.slots: want at least 1, have %d", c.Runner.Slots)
 	}
-	if c.Limits.Lease < time.Second {
-		bad("limits.lease: want at least 1s, have %s", c.Limits.Lease)
-	}
+	errs = append(errs, c.Limits.check())
 	if c.EncryptionKey != "" {
 		bad("encryption_key: encryption at rest is not there yet; nothing is started that would only seem to encrypt")
 	}
@@ -165,6 +171,25 @@ func (c *Config) Check() error {
 		bad("github: app_id and private_key_file go together")
 	}
 	errs = append(errs, c.checkProjects(), c.checkGroups())
+	return errors.Join(errs...)
+}
+
+func (l Limits) check() error {
+	var errs []error
+	for _, d := range []struct {
+		key         string
+		value, want time.Duration
+	}{
+		{"lease", l.Lease, time.Second}, {"build_timeout", l.BuildTimeout, time.Second}, {"queued_timeout", l.QueuedTimeout, time.Second},
+		{"drain", l.Drain, 0}, {"report_spacing", l.ReportSpacing, 0},
+	} {
+		if d.value < d.want {
+			errs = append(errs, fmt.Errorf("limits.%s: want at least %s, have %s", d.key, d.want, d.value))
+		}
+	}
+	if l.InfrastructureRetries < 0 {
+		errs = append(errs, fmt.Errorf("limits.infrastructure_retries: want 0 or more, have %d", l.InfrastructureRetries))
+	}
 	return errors.Join(errs...)
 }
 
@@ -177,7 +202,13 @@ func (c *Config) checkProjects() error {
 		if _, ok := c.ComputeTypes[p.Compute]; p.Compute != "" && !ok {
 			errs = append(errs, fmt.Errorf("projects[%d].compute: %q is not in compute_types", i, p.Compute))
 		}
-		for name := range p.Variables {
+		if p.Timeout < 0 {
+			errs = append(errs, fmt.Errorf("projects[%d].timeout: want a time, have %s", i, p.Timeout))
+		}
+		if p.Concurrency < 0 {
+			errs = append(errs, fmt.Errorf("projects[%d].concurrency: want 0, for no limit, or more, have %d", i, p.Concurrency))
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.Variables)) {
 			if strings.HasPrefix(name, "CODEBUILD_") {
 				errs = append(errs, fmt.Errorf("projects[%d].variables: %s: names beginning with CODEBUILD_ are reserved", i, name))
 			}
@@ -196,6 +227,14 @@ func (c *Config) checkGroups() error {
 		seen[g.Name] = true
 		if strings.Count(g.Repository, "/") != 2 {
 			errs = append(errs, fmt.Errorf("deployment_groups[%d].repository: want FORGE/OWNER/NAME, have %q", i, g.Repository))
+		}
+		for _, pattern := range g.Branches {
+			if _, err := path.Match(pattern, ""); err != nil {
+				errs = append(errs, fmt.Errorf("deployment_groups[%d].branches: %q isn't a pattern", i, pattern))
+			}
+		}
+		if !slices.Contains([]string{"", "DISALLOW", "OVERWRITE", "RETAIN"}, g.FileExistsBehavior) {
+			errs = append(errs, fmt.Errorf("deployment_groups[%d].file_exists_behavior: want DISALLOW, OVERWRITE or RETAIN, have %q", i, g.FileExistsBehavior))
 		}
 		if g.Root != "" && !filepath.IsAbs(g.Root) {
 			errs = append(errs, fmt.Errorf("deployment_groups[%d].root: want an absolute path, have %q", i, g.Root))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"reflect"
 	"strconv"
@@ -117,11 +118,11 @@ func set(v reflect.Value, raw string) error {
 	return nil
 }
 
-// Secrets are the values of all keys that hold one, for masking.
+// Secrets are the values of all keys that hold one, for masking: of a list each
+// element, of an address its password.
 func Secrets(c Config) []string {
 	var out []string
-	v := reflect.ValueOf(&c).Elem()
-	walkSecrets(v, &out)
+	walkSecrets(reflect.ValueOf(&c).Elem(), &out)
 	return out
 }
 
@@ -132,7 +133,12 @@ func walkSecrets(v reflect.Value, out *[]string) {
 		case f.Kind() == reflect.Struct:
 			walkSecrets(f, out)
 		case t.Tag.Get("secret") != "" && f.String() != "":
-			*out = append(*out, splitList(f.String())...)
+			*out = append(append(*out, f.String()), splitList(f.String())...)
+			if u, err := url.Parse(f.String()); err == nil && u.User != nil {
+				if password, ok := u.User.Password(); ok {
+					*out = append(*out, password)
+				}
+			}
 		}
 	}
 }
