@@ -13,7 +13,7 @@ var (
 	quotedStart     = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*("(\\.|[^"\\])*"|'([^']|'')*')\s*[^\s#]`)
 	reservedStart   = regexp.MustCompile("^\\s*(- |[\\w.-]+:\\s)\\s*([@`%*&!|>])")
 	tabbedIndent    = regexp.MustCompile(`^ *\t`)
-	startsEntry     = regexp.MustCompile(`^\s*(-(\s|$)|#|[\w.-]+:(\s|$))`)
+	startsEntry     = regexp.MustCompile(`^\S|^\s*(-(\s|$)|#|[\w.-]+:(\s|$))`)
 	keyWithoutColon = regexp.MustCompile(`^\w[\w-]*(\s+[^\s:]+)?\s*$`)
 	keyWithoutSpace = regexp.MustCompile(`^\s*[\w-]+:[^\s/:]`)
 )
