@@ -17,10 +17,13 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/forge/forgetest"
+	"github.com/slipway-ci/slipway/internal/testenv"
+	"github.com/slipway-ci/slipway/runner/runnertest"
 )
 
 // plan is how much chaos to make.
 type plan struct {
+	engine  string
 	kills   int
 	pushes  time.Duration // mean time between two
 	calm    time.Duration // longest time between two kills
@@ -29,14 +32,29 @@ type plan struct {
 }
 
 func TestChaosShort(t *testing.T) {
-	chaos(t, plan{kills: 12, pushes: 800 * time.Millisecond, calm: 2500 * time.Millisecond, settle: 90 * time.Second, atLeast: 0.95})
+	chaos(t, plan{engine: "host", kills: 12, pushes: 800 * time.Millisecond, calm: 2500 * time.Millisecond, settle: 90 * time.Second, atLeast: 0.95})
 }
 
 func TestChaos(t *testing.T) {
 	if os.Getenv("SLIPWAY_CHAOS") != "1" {
 		t.Skip("the long version runs with SLIPWAY_CHAOS=1 (make chaos); TestChaosShort is its short version")
 	}
-	chaos(t, plan{kills: 200, pushes: 1200 * time.Millisecond, calm: 4 * time.Second, settle: 5 * time.Minute, atLeast: 0.95})
+	chaos(t, plan{engine: "host", kills: 200, pushes: 1200 * time.Millisecond, calm: 4 * time.Second, settle: 5 * time.Minute, atLeast: 0.95})
+}
+
+// TestChaosDockerShort has the builds in containers, whose engine says when
+// each lived.
+func TestChaosDockerShort(t *testing.T) {
+	testenv.Need(t, "docker")
+	chaos(t, plan{engine: "docker", kills: 6, pushes: 1500 * time.Millisecond, calm: 4 * time.Second, settle: 90 * time.Second, atLeast: 0.95})
+}
+
+func TestChaosDocker(t *testing.T) {
+	if os.Getenv("SLIPWAY_CHAOS") != "1" {
+		t.Skip("the long version runs with SLIPWAY_CHAOS=1 (make chaos); TestChaosDockerShort is its short version")
+	}
+	testenv.Need(t, "docker")
+	chaos(t, plan{engine: "docker", kills: 60, pushes: 2 * time.Second, calm: 5 * time.Second, settle: 5 * time.Minute, atLeast: 0.95})
 }
 
 // run is one chaos test under way.
@@ -45,6 +63,8 @@ type run struct {
 	sys   *system
 	repos []forgetest.Repo
 	kills map[string]int
+	// containers are those of the runners; nil: builds run on the host.
+	containers *containers
 	// healed is when GitHub began to work and all processes were there again.
 	healed time.Time
 
@@ -70,8 +90,15 @@ func chaos(t *testing.T, p plan) {
 		}
 	}
 	t.Logf("SLIPWAY_CHAOS_SEED=%d", seed)
-	sys := newSystem(t, setup{lease: "3s", runners: []string{"host", "host"}, slots: 2})
+	o := setup{lease: "3s", runners: []string{p.engine, p.engine}, slots: 2}
+	if p.engine == "docker" {
+		o.image = runnertest.BusyboxImage(t)
+	}
+	sys := newSystem(t, o)
 	r := &run{plan: p, sys: sys, kills: map[string]int{}}
+	if p.engine == "docker" {
+		r.containers = watchContainers(t, sys)
+	}
 	for i := range 3 {
 		r.repos = append(r.repos, sys.repo(t, chaosOwner, fmt.Sprintf("repo%d", i+1)))
 	}
@@ -94,6 +121,9 @@ func chaos(t *testing.T, p plan) {
 	r.healed = time.Now()
 	r.check(t)
 	r.checkLeftovers(t, before)
+	if r.containers != nil {
+		r.containers.checkGone(t)
+	}
 }
 
 // stream is a source of random numbers of its own for each purpose, so that
@@ -182,8 +212,11 @@ func (r *run) pushAll(ctx context.Context, t testing.TB, rng *rand.Rand) error {
 		if rng.IntN(10) == 0 {
 			work = between(rng, 4*time.Second, 6*time.Second) // longer than a lease
 		}
-		p := r.sys.commit(t, repo, branch, fmt.Sprintf("change %d", n), buildspec(fmt.Sprintf(
-			`%s %s %s "$SLIPWAY_EXECUTION_ID" "$CODEBUILD_BUILD_ID" %s`, self, witnessCommand, r.sys.witness, work)))
+		command := fmt.Sprintf(`%s %s %s "$SLIPWAY_EXECUTION_ID" "$CODEBUILD_BUILD_ID" %s`, self, witnessCommand, r.sys.witness, work)
+		if r.containers != nil { // in one, the witness is out of reach
+			command = fmt.Sprintf("sleep %.3f", work.Seconds())
+		}
+		p := r.sys.commit(t, repo, branch, fmt.Sprintf("change %d", n), buildspec(command))
 		again := rng.IntN(10) == 0
 		sending.Go(func() {
 			if err := r.send(t.Context(), repo, p, again); err != nil {
@@ -261,7 +294,11 @@ func (r *run) check(t *testing.T) {
 	t.Logf("all executions had ended %s after the last fault", time.Since(r.healed).Round(time.Second))
 	r.checkPushes(t, found)
 	r.checkForge(t, found)
-	r.checkWitness(t, found)
+	if r.containers != nil {
+		r.containers.checkOverlaps(t, found)
+	} else {
+		r.checkWitness(t, found)
+	}
 }
 
 func (r *run) checkPushes(t *testing.T, found map[string]execution) {

@@ -26,14 +26,15 @@ const (
 	adminToken    = "slp_end-to-end-admin-token-0123456789"
 	webhookSecret = "end-to-end webhook secret of 32+ characters"
 	appID         = 1
-	startLimit    = 30 * time.Second
-	buildLimit    = 60 * time.Second
+	startLimit    = time.Minute
+	buildLimit    = 2 * time.Minute
 )
 
 // setup says what to start.
 type setup struct {
 	config  string   // more of slipway.yaml
 	lease   string   // empty: the default
+	image   string   // of builds
 	runners []string // the engine of each
 	slots   int
 	wire    bool // the first runner reaches the server over a wire that can be cut
@@ -219,7 +220,7 @@ func (s *system) define(bin string, o setup) error {
 		"SLIPWAY_REDIS_URL=unix://"+socket, "SLIPWAY_ADMIN_TOKEN="+adminToken,
 		"SLIPWAY_GITHUB_WEBHOOK_SECRET="+webhookSecret, "SLIPWAY_GITHUB_API_URL="+s.github.URL,
 		"SLIPWAY_GITHUB_CLONE_URL="+s.git.url, "SLIPWAY_GITHUB_APP_ID="+strconv.Itoa(appID),
-		"SLIPWAY_GITHUB_PRIVATE_KEY_FILE="+filepath.Join(s.root, "app.pem"),
+		"SLIPWAY_IMAGE="+o.image, "SLIPWAY_GITHUB_PRIVATE_KEY_FILE="+filepath.Join(s.root, "app.pem"),
 	), bin, "server")
 	if o.wire {
 		if s.wire, err = newWire(listen); err != nil {
@@ -371,7 +372,7 @@ func buildspec(commands ...string) map[string]string {
 func (s *system) temporary() []string {
 	list := []string{filepath.Join(s.root, "tmp"), filepath.Join(s.root, "server", "tmp")}
 	for _, p := range s.runners {
-		list = append(list, filepath.Join(s.root, p.name, "tmp"), filepath.Join(s.root, p.name, "builds"))
+		list = append(list, filepath.Join(s.root, p.name, "tmp"), filepath.Join(s.root, p.name, "tmp", "builds"))
 	}
 	return list
 }
