@@ -14,7 +14,7 @@ var (
 	reservedStart   = regexp.MustCompile("^\\s*(- |[\\w.-]+:\\s)\\s*([@`%*&!|>])")
 	tabbedIndent    = regexp.MustCompile(`^ *\t`)
 	startsEntry     = regexp.MustCompile(`^\S|^\s*(-(\s|$)|#|[\w.-]+:(\s|$))`)
-	keyWithoutColon = regexp.MustCompile(`^\w[\w-]*(\s+[^\s:]+)?\s*$`)
+	keyWithoutColon = regexp.MustCompile(`^\w[\w-]*(\s+['"]?\d\S*)?\s*$`)
 	keyWithoutSpace = regexp.MustCompile(`^\s*[\w-]+:[^\s/:]`)
 )
 

@@ -44,7 +44,8 @@ type File struct {
 }
 
 // Parse reads one YAML (or JSON) document. A byte order mark, CRLF line ends
-// and the surrogate pairs of JSON are accepted. It never fails: what is wrong is in Problems.
+// and the surrogate pairs of JSON are accepted. It never fails: what is wrong
+// is in Problems.
 func Parse(data []byte, options Options) *File {
 	if options.MaxBytes == 0 {
 		options.MaxBytes = DefaultMaxBytes
