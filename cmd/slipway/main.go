@@ -67,6 +67,9 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		return exitOK
 	}
 	coded, ok := errors.AsType[*exitError](err)
+	if !ok && !a.begun {
+		coded, ok = &exitError{exitUsage, err}, true // no such command, or not so many arguments
+	}
 	if !ok {
 		fmt.Fprintln(stderr, "slipway:", err)
 		return exitFault
@@ -82,6 +85,7 @@ type app struct {
 	getenv         func(string) string
 	stdout, stderr io.Writer
 	configPath     string
+	begun          bool // a command was found and takes its arguments
 }
 
 func (a *app) root() *cobra.Command {
@@ -99,6 +103,7 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 		Version:       version,
 	}
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration file (default ./slipway.yaml, then /etc/slipway/slipway.yaml)")
+	root.PersistentPreRun = func(*cobra.Command, []string) { a.begun = true }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run Slipway:"},

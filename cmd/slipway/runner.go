@@ -134,21 +134,11 @@ func runnerName(cfg config.Config) string {
 }
 
 // classes are the queues that a runner serves: jobs without labels and those
-// with exactly its own, of every compute type.
+// with exactly its own. The server adds its compute types.
 func classes(cfg config.Config) []string {
-	labels := []string{""}
+	out := []string{pipeline.ClassOf(pipeline.BuildJob, "", "")}
 	if cfg.Runner.Labels != "" {
-		labels = append(labels, cfg.Runner.Labels)
-	}
-	computes := []string{""}
-	for name := range cfg.ComputeTypes {
-		computes = append(computes, name)
-	}
-	var out []string
-	for _, l := range labels {
-		for _, c := range computes {
-			out = append(out, pipeline.ClassOf(pipeline.BuildJob, l, c))
-		}
+		out = append(out, pipeline.ClassOf(pipeline.BuildJob, cfg.Runner.Labels, ""))
 	}
 	return out
 }
@@ -199,7 +189,7 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config, log *slog.Logge
 	if cfg.Engine == "host" {
 		return a.hostEngine(cfg)
 	}
-	p, err := dockerEngine(ctx, cfg, log)
+	p, err := dockerEngine(ctx, cfg, a.getenv("DOCKER_HOST"), log)
 	if err == nil || cfg.Engine != "auto" {
 		return p, err
 	}
@@ -217,8 +207,8 @@ func (a *app) hostEngine(cfg config.Config) (enginePlace, error) {
 
 // dockerEngine opens Docker. For auto it must also have the image that builds
 // use when they name none.
-func dockerEngine(ctx context.Context, cfg config.Config, log *slog.Logger) (enginePlace, error) {
-	e, err := docker.Open(ctx, docker.Options{Data: cfg.Data, Log: log, PullTimeout: pullTime(cfg)})
+func dockerEngine(ctx context.Context, cfg config.Config, host string, log *slog.Logger) (enginePlace, error) {
+	e, err := docker.Open(ctx, docker.Options{Host: host, Data: cfg.Data, Log: log, PullTimeout: pullTime(cfg)})
 	if err != nil {
 		return enginePlace{}, fmt.Errorf("no Docker engine answers: %w", err)
 	}

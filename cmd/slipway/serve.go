@@ -167,7 +167,7 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 		g.Go(func() error { return serveHTTP(gctx, hooks, below("/webhooks/", h, http.NotFoundHandler()), h.Drain) })
 	}
 	g.Go(func() error { return serveHTTP(gctx, l, front, h.Drain) })
-	control := observed{p.control, h}
+	control := observed{newEveryCompute(p.control, cfg), h}
 	if s.runner {
 		g.Go(func() error { return a.runRunner(gctx, cfg, control, log) })
 	}

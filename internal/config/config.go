@@ -39,7 +39,7 @@ type Config struct {
 	Limits    Limits `yaml:"limits"`
 	Server    string `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
 	Token     string `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
-	OpenReads bool   `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whoever reaches the server may read pages and API without signing in. Default: only if it listens on loopback alone."`
+	OpenReads bool   `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Requests that name a loopback host and passed no proxy may read pages and API without signing in. Always so if the server listens on loopback."`
 
 	Images           map[string]string  `yaml:"images" doc:"Aliases of images, such as aws/codebuild/standard:7.0, and what they stand for."`
 	ComputeTypes     map[string]Compute `yaml:"compute_types" doc:"Limits of containers by the names that projects use."`
