@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/slipway-ci/slipway/forge"
 )
@@ -38,8 +40,9 @@ func (s *step) start() {
 		s.end(x, status, x.Gate)
 		return
 	}
-	s.supersedeOlderHeads(x)
-	s.arrive(x, 0)
+	if s.supersedeOlderHeads(x); !x.Status.Ended() {
+		s.arrive(x, 0)
+	}
 }
 
 // notePull remembers an open pull request of the repository itself. What is
@@ -69,8 +72,9 @@ func (s *step) pullChanged() {
 		s.b.Pulls[pr.HeadRef] = OpenPull{Number: pr.Number, UpdatedAt: pr.UpdatedAt}
 		return
 	}
-	if known.Number == pr.Number && !pr.Draft {
-		delete(s.b.Pulls, pr.HeadRef)
+	s.forgetPulls()
+	if known.Number == pr.Number || known.Number == 0 {
+		s.b.Pulls[pr.HeadRef] = OpenPull{UpdatedAt: pr.UpdatedAt}
 	}
 	for _, id := range s.liveIDs() {
 		if x := s.b.Live[id]; x.Trigger.Pull != nil && x.Trigger.Pull.Number == pr.Number {
@@ -79,18 +83,37 @@ func (s *step) pullChanged() {
 	}
 }
 
+// rememberClosed is how long an event of a closed pull request may be late.
+const rememberClosed = 24 * time.Hour
+
+// forgetPulls drops the marks of pull requests that were closed long ago.
+func (s *step) forgetPulls() {
+	maps.DeleteFunc(s.b.Pulls, func(_ string, p OpenPull) bool {
+		return p.Number == 0 && s.e.At.Sub(p.UpdatedAt) > rememberClosed
+	})
+}
+
 // supersedeOlderHeads ends executions of the same pull request that test a
-// commit which is no longer its head (forges reference 2.5, synchronize).
+// commit which is no longer its head (forges reference 2.5, synchronize): x
+// itself, if its delivery came or was handled late (forges reference 2.4).
 func (s *step) supersedeOlderHeads(x *Execution) {
 	pr := x.Trigger.Pull
 	if pr == nil || x.Trigger.Rerun != "" {
 		return
 	}
+	var others []string
 	for _, id := range s.liveIDs() {
 		o := s.b.Live[id]
 		if id == x.ID || o.Trigger.Pull == nil || o.Trigger.Pull.Number != pr.Number || o.Trigger.SHA == x.Trigger.SHA {
 			continue
 		}
+		if o.Trigger.Rerun == "" && o.Trigger.Pull.UpdatedAt.After(pr.UpdatedAt) {
+			s.end(x, Superseded, "superseded by "+ShortSHA(o.Trigger.SHA))
+			return
+		}
+		others = append(others, id)
+	}
+	for _, id := range others {
 		s.halt(s.execution(id), "superseded by "+ShortSHA(x.Trigger.SHA))
 	}
 }

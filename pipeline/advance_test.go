@@ -345,8 +345,49 @@ func TestClosedPullStopsItsExecutions(t *testing.T) {
 		t.Errorf("open pull requests: %v", w.b.Pulls)
 	}
 	w.send(Event{Type: PullChanged, Pull: &next, Reason: "pull request #7 was closed"})
-	if got := w.all["x2"].Status; got != Stopping || len(w.b.Pulls) != 0 {
+	if got := w.all["x2"].Status; got != Stopping || w.b.Pulls["feat"].Number != 0 {
 		t.Errorf("after closing: %s, %v", got, w.b.Pulls)
+	}
+}
+
+// Forges reference 2.4: deliveries arrive in any order.
+func TestLatePullEvents(t *testing.T) {
+	w := newWorld(t)
+	at := func(number int, sha string, after time.Duration) *forge.PullRequest {
+		return &forge.PullRequest{
+			Number: number, HeadSHA: sha, HeadRef: "feat", HeadRepoID: "1", BaseRepoID: "1", UpdatedAt: testTime.Add(after),
+		}
+	}
+	start := func(id string, pr *forge.PullRequest) {
+		w.send(Event{Type: StartRequested, Start: &Start{ID: id, Pipeline: f1(ParallelMode), Repo: w.b.Repo, Trigger: Trigger{SHA: pr.HeadSHA, Pull: pr}}})
+	}
+	start("new", at(7, "bbb", time.Minute))
+	start("old", at(7, "aaa", 0))
+	if got := w.all["new"]; got.Status != InProgress {
+		t.Errorf("the newer head's execution is %s, %q", got.Status, got.Reason)
+	}
+	if got := w.all["old"]; got.Status != Superseded || got.Reason != "superseded by bbb" || len(w.jobs) != 1 {
+		t.Errorf("the older head's execution is %s, %q, with jobs %v", got.Status, got.Reason, w.jobs)
+	}
+
+	draft := at(7, "bbb", 2*time.Minute)
+	draft.Draft = true
+	w.send(Event{Type: PullChanged, Pull: draft, Reason: "pull request #7 is a draft now"})
+	w.send(Event{Type: PullChanged, Pull: at(7, "bbb", time.Minute), PullOpened: true})
+	if got := w.b.Pulls["feat"]; got.Number != 0 {
+		t.Errorf("an older event opens what is a draft: %v", got)
+	}
+	w.send(Event{Type: PullChanged, Pull: at(8, "bbb", 3*time.Minute), PullOpened: true})
+	if got := w.b.Pulls["feat"]; got.Number != 8 {
+		t.Errorf("the branch's next pull request isn't open: %v", got)
+	}
+	w.send(Event{Type: PullChanged, Pull: at(8, "bbb", 4*time.Minute)})
+	w.now = w.now.Add(2 * rememberClosed)
+	other := at(9, "ccc", 2*rememberClosed)
+	other.HeadRef = "other"
+	w.send(Event{Type: PullChanged, Pull: other})
+	if len(w.b.Pulls) != 1 {
+		t.Errorf("closed pull requests are kept for ever: %v", w.b.Pulls)
 	}
 }
 

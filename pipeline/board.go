@@ -22,7 +22,8 @@ type Board struct {
 	Builds int                    `json:"builds"`
 	Stages map[string]*StageState `json:"stages"`
 	// Pulls are the open pull requests by head branch, so that a push to such a
-	// branch is built once, as the pull request's execution.
+	// branch is built once, as the pull request's execution. One without a
+	// number was closed, or is a draft: an older event doesn't open it again.
 	Pulls map[string]OpenPull `json:"pulls,omitempty"`
 	// Live are the executions that have not ended, by ID. The store keeps each
 	// in a field of its own.
@@ -40,7 +41,8 @@ type StageState struct {
 	Disabled string `json:"disabled,omitempty"`
 }
 
-// OpenPull is an open pull request of the repository itself.
+// OpenPull is the last word on the pull requests of a branch of the repository
+// itself: the number of the open one, 0 if there is none.
 type OpenPull struct {
 	Number    int       `json:"number"`
 	UpdatedAt time.Time `json:"updated_at"`

@@ -3,6 +3,9 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/slipway-ci/slipway/forge"
 )
 
 // What callers branch on.
@@ -39,6 +42,16 @@ func (e *UserError) Error() string {
 		return e.Msg
 	}
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
+}
+
+// RetryAfter reports whether err says that the forge is to be asked again
+// later, and after what time; 0 if it named none.
+func RetryAfter(err error) (after time.Duration, later bool) {
+	retry, later := errors.AsType[*forge.RetryError](err)
+	if !later {
+		return 0, false
+	}
+	return retry.After, true
 }
 
 // BuildStatusOf is the only place where an error becomes a build's status.

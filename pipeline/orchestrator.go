@@ -143,7 +143,7 @@ func (o *Orchestrator) committed(ctx context.Context, c Change) {
 // be tried again.
 func (o *Orchestrator) Delivery(ctx context.Context, d Delivery) (Decision, error) {
 	e, err := o.deliveries.Event(ctx, d)
-	if _, later := errors.AsType[*forge.RetryError](err); later {
+	if _, later := RetryAfter(err); later {
 		return Decision{}, err
 	}
 	if err != nil {
@@ -201,34 +201,39 @@ func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, 
 	return out, nil
 }
 
-// defineTries and definePause bound how long an unreachable repository is
-// waited for before its execution fails for all to see.
+// defineTries, definePause and defineTime bound how long an unreachable
+// repository is waited for before its execution fails for all to see. The time
+// is less than what the inbox gives a delivery, so that a repository that never
+// answers ends in a check and not in a dead letter.
 const (
 	defineTries = 4
 	definePause = time.Second
+	defineTime  = 90 * time.Second
 )
 
 // define reads the pipelines at a commit. A mistake in them, a commit that
 // isn't there and a repository that stays out of reach are problems, which an
 // execution reports; only what the forge asks us to try later is an error.
 func (o *Orchestrator) define(ctx context.Context, repo forge.Repo, t Trigger) (defs []Definition, problem *UserError, reason string, err error) {
+	asking, cancel := context.WithTimeout(ctx, defineTime)
+	defer cancel()
 	for try := range defineTries {
-		if try > 0 && !sleep(ctx, definePause<<(try-1)) {
+		if try > 0 && !sleep(asking, definePause<<(try-1)) {
 			break
 		}
-		defs, reason, err = o.definitions.Pipelines(ctx, repo, t)
+		defs, reason, err = o.definitions.Pipelines(asking, repo, t)
 		if err == nil {
 			return defs, nil, reason, nil
 		}
 		if mistake, ok := errors.AsType[*UserError](err); ok {
 			return []Definition{broken(repo)}, mistake, "", nil
 		}
-		if _, later := errors.AsType[*forge.RetryError](err); later || ctx.Err() != nil {
+		if _, later := RetryAfter(err); later || ctx.Err() != nil {
 			break
 		}
 		o.log.WarnContext(ctx, "a repository is out of reach", "repo", repo.FullName(), "sha", t.SHA, "error", err)
 	}
-	if _, later := errors.AsType[*forge.RetryError](err); later || ctx.Err() != nil {
+	if _, later := RetryAfter(err); later || ctx.Err() != nil {
 		return nil, nil, "", fmt.Errorf("reading the pipelines of %s at %s: %w", repo.FullName(), ShortSHA(t.SHA), err)
 	}
 	return []Definition{broken(repo)}, &UserError{
@@ -269,8 +274,8 @@ func (o *Orchestrator) coveredByPull(ctx context.Context, e forge.Event, v Verdi
 			return "", berr
 		}
 		if b != nil {
-			p, open := b.Pulls[branch]
-			number, found = p.Number, open
+			number = b.Pulls[branch].Number
+			found = number != 0
 		}
 	}
 	if !found {

@@ -32,6 +32,7 @@ type memory struct {
 	pull     int // of the pushed branch
 	pullErr  error
 	defs     func() ([]Definition, string, error)
+	silent   bool      // nobody answers who asks for definitions
 	asked    []Trigger // of definitions
 }
 
@@ -138,8 +139,12 @@ func (m *memory) OpenPull(context.Context, forge.Event, string) (int, bool, erro
 	return m.pull, m.pull != 0, m.pullErr
 }
 
-func (m *memory) Pipelines(_ context.Context, _ forge.Repo, t Trigger) ([]Definition, string, error) {
+func (m *memory) Pipelines(ctx context.Context, _ forge.Repo, t Trigger) ([]Definition, string, error) {
 	m.asked = append(m.asked, t)
+	if m.silent {
+		<-ctx.Done()
+		return nil, "", context.Cause(ctx)
+	}
 	return m.defs()
 }
 
@@ -372,6 +377,20 @@ func TestUnreachableRepository(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The inbox gives up on a delivery that always takes too long; an execution
+// tells its author.
+func TestRepositoryThatNeverAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.silent = true
+		began := time.Now()
+		m.deliver(t, "d1", pushed("x"))
+		if x := m.one(t); x.Status != Failed || x.Problem.Code != SystemUnavailable || time.Since(began) >= 2*time.Minute {
+			t.Errorf("got %s: %s after %s", x.Status, x.Reason, time.Since(began))
+		}
+	})
 }
 
 // A server that ends while it waits for a repository leaves the delivery to
