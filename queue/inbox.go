@@ -27,6 +27,9 @@ type InboxOptions struct {
 	// Retry is how long the first retry waits, and each next one twice as long
 	// up to MaxRetry, with jitter; 0 means 1 s and 5 min.
 	Retry, MaxRetry time.Duration
+	// Patience is for how long a delivery is tried again when its forge asks to
+	// be left alone or is away, which doesn't count as a try; 0 means 24 h.
+	Patience time.Duration
 	// Handle bounds the handling of one entry; 0 means 2 min.
 	Handle time.Duration
 	// Remember is how long a repeated delivery is known as such; 0 means 8 days.
@@ -48,6 +51,7 @@ func (o InboxOptions) withDefaults() InboxOptions {
 	set(&o.Retry, time.Second)
 	set(&o.MaxRetry, 5*time.Minute)
 	set(&o.Handle, 2*time.Minute)
+	set(&o.Patience, day)
 	set(&o.Remember, 8*day)
 	set(&o.Keep, 30*day)
 	o.Lease = max(o.Lease, time.Second)

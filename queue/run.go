@@ -177,16 +177,41 @@ func (in *Inbox) guarded(ctx context.Context, s shard, it item, h Handler) (d *p
 		if e.V > 1 {
 			return nil, fmt.Errorf("event %s: %w", e.ID, errNewer)
 		}
-		return nil, h.Event(ctx, e)
+		return nil, in.postpone(e.At, h.Event(ctx, e))
 	case "delivery":
 		delivery, err := in.load(ctx, s, it.value)
 		if err != nil {
 			return nil, err
 		}
 		decision, err := h.Delivery(ctx, delivery)
-		return &decision, err
+		return &decision, in.postpone(delivery.ReceivedAt, err)
 	}
 	return nil, fmt.Errorf("an entry of unknown kind %q", it.kind)
+}
+
+// postponed is a failure that says nothing against its entry: a forge asks to
+// be left alone, or is away.
+type postponed struct {
+	error
+	wait time.Duration
+}
+
+func (p *postponed) Unwrap() error { return p.error }
+
+// longestPostponement bounds what a forge may ask for; GitHub's limits last an
+// hour.
+const longestPostponement = time.Hour
+
+// postpone marks a failure as postponed while what came in at since isn't too
+// old for that. The pauses grow with its age.
+func (in *Inbox) postpone(since time.Time, err error) error {
+	after, later := pipeline.RetryAfter(err)
+	age := time.Since(since)
+	if !later || age > in.opts.Patience {
+		return err
+	}
+	pause := max(in.opts.Retry, min(age/4, in.opts.MaxRetry), min(after, longestPostponement))
+	return &postponed{err, pause + rand.N(pause/4+1)}
 }
 
 // settleEntry takes an entry off and records the decision on its delivery. The
@@ -238,7 +263,10 @@ return 1`)
 func (in *Inbox) failed(ctx context.Context, s shard, it item, why error) error {
 	ctx, cancel := limited(ctx)
 	defer cancel()
-	if !errors.Is(why, errNewer) {
+	pause := in.pause(it.tries + 1)
+	if p, ok := errors.AsType[*postponed](why); ok {
+		pause = p.wait
+	} else if !errors.Is(why, errNewer) {
 		it.tries++
 	}
 	if it.tries >= in.opts.Tries {
@@ -249,7 +277,7 @@ func (in *Inbox) failed(ctx context.Context, s shard, it item, why error) error 
 		return fmt.Errorf("encoding an entry: %w", err)
 	}
 	keys := []string{s.events(), s.retries(), s.retriesData()}
-	return delayEntry.Run(ctx, in.rdb, keys, inboxGroup, it.id, in.pause(it.tries).Milliseconds(), data).Err()
+	return delayEntry.Run(ctx, in.rdb, keys, inboxGroup, it.id, pause.Milliseconds(), data).Err()
 }
 
 // pause is how long the next try waits: twice as long after each failure, and
