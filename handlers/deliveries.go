@@ -59,6 +59,11 @@ func (s *Server) listDeliveries(c *gin.Context) {
 
 func (s *Server) getDelivery(c *gin.Context) {
 	d, err := s.findDelivery(c.Request.Context(), c.Query("forge"), c.Param("id"))
+	if err == nil && d.BodyBlob != "" && s.Bodies != nil {
+		if d.Body, err = s.Bodies.Body(c.Request.Context(), d.BodyBlob); errors.Is(err, pipeline.ErrNotFound) {
+			err = nil // retention was faster; the rest of the record is worth showing
+		}
+	}
 	if err != nil {
 		s.fail(c, err)
 		return

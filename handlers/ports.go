@@ -52,6 +52,8 @@ type inbox interface {
 // bodies keeps the bodies of deliveries that are too large for Redis.
 type bodies interface {
 	PutBody(ctx context.Context, key string, body []byte) error
+	// Body is what PutBody kept; ErrNotFound if retention has taken it.
+	Body(ctx context.Context, key string) ([]byte, error)
 }
 
 // deliveries reads the ledger.

@@ -190,8 +190,19 @@ func TestLargeBodiesGoToTheBlobStore(t *testing.T) {
 		t.Fatalf("got %d %s", status, text)
 	}
 	d := s.Ledger()[0]
-	if d.Body != nil || d.Bytes != int64(len(body)) || !bytes.Equal(s.Body(d.BodyBlob), body) {
-		t.Errorf("got %d bytes in line, blob %q of %d", len(d.Body), d.BodyBlob, len(s.Body(d.BodyBlob)))
+	kept, err := s.Body(t.Context(), d.BodyBlob)
+	if err != nil || d.Body != nil || d.Bytes != int64(len(body)) || !bytes.Equal(kept, body) {
+		t.Errorf("got %d bytes in line, blob %q of %d, %v", len(d.Body), d.BodyBlob, len(kept), err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/api/v1/deliveries/"+d.ID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin(r)
+	status, _, text := answer(t, r)
+	var shown pipeline.Delivery
+	if err := json.Unmarshal([]byte(text), &shown); err != nil || status != 200 || !bytes.Equal(shown.Body, body) {
+		t.Errorf("the API shows %d bytes with status %d, %v", len(shown.Body), status, err)
 	}
 }
 

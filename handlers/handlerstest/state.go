@@ -139,10 +139,14 @@ func (s *State) Queued() []string {
 }
 
 // Body is a large body by its key.
-func (s *State) Body(key string) []byte {
+func (s *State) Body(_ context.Context, key string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bodies[key]
+	body, ok := s.bodies[key]
+	if !ok {
+		return nil, pipeline.ErrNotFound
+	}
+	return body, nil
 }
 
 // Deliveries lists the newest first. A page's token is an index.
