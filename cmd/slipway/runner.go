@@ -79,18 +79,18 @@ func (a *app) remoteRunner(ctx context.Context, cfg config.Config) error {
 	}
 	log := a.serverLog(cfg)
 	fmt.Fprintf(a.stderr, "Slipway %s runner for %s, %d slots, engine %s\n", version, cfg.Server, cfg.Runner.Slots, cfg.Engine)
-	return a.work(ctx, cfg, api, log, filepath.Join(cfg.Data, "tmp"), client.Retryable)
+	return a.work(ctx, cfg, api, log, true, client.Retryable)
 }
 
 // runRunner runs builds in the server's own process.
 func (a *app) runRunner(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger) error {
-	return a.work(ctx, cfg, control, log, "", nil)
+	return a.work(ctx, cfg, control, log, false, nil)
 }
 
-// work runs builds until ctx ends and those under way have finished. temp takes
-// artifacts on their way to a server elsewhere.
-func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger, temp string, retryable func(error) bool) error {
-	place, err := a.openEngine(ctx, cfg, log)
+// work runs builds until ctx ends and those under way have finished. Artifacts
+// on their way to a server elsewhere, if remote, are kept until they are there.
+func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger, remote bool, retryable func(error) bool) error {
+	place, err := a.openEngine(ctx, cfg, cfg.Runner.Slots, log)
 	if err != nil {
 		return err
 	}
@@ -99,10 +99,9 @@ func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Cont
 	if err != nil {
 		return err
 	}
-	if temp != "" {
-		if err := os.MkdirAll(temp, 0o700); err != nil {
-			return err
-		}
+	temp := ""
+	if remote {
+		temp = place.temp // goes with what is left of builds if we are killed
 	}
 	me := runnerName(cfg)
 	return worker.Run(ctx, worker.Options{
@@ -169,7 +168,8 @@ func runAgent(ctx context.Context, cfg config.Config, control pipeline.Control, 
 // enginePlace is an engine and the folder that its builds are prepared in.
 type enginePlace struct {
 	runner.Engine
-	temp string
+	temp    string
+	scratch *scratch // nil: the engine sees to its folders itself
 }
 
 // closeTime is what the removal of the last containers gets.
@@ -181,15 +181,22 @@ func (p enginePlace) close(ctx context.Context, log *slog.Logger) {
 	if err := p.Engine.Close(ctx); err != nil {
 		log.WarnContext(ctx, "closing the engine", "error", err)
 	}
+	if p.scratch == nil {
+		return
+	}
+	if err := p.scratch.close(); err != nil {
+		log.WarnContext(ctx, "removing the folder for builds", "error", err)
+	}
 }
 
-// openEngine opens the configured engine. Only auto may fall back, and it says
+// openEngine opens the configured engine, with so many networks ready for
+// builds to come (less than none: none). Only auto may fall back, and it says
 // so.
-func (a *app) openEngine(ctx context.Context, cfg config.Config, log *slog.Logger) (enginePlace, error) {
+func (a *app) openEngine(ctx context.Context, cfg config.Config, prepared int, log *slog.Logger) (enginePlace, error) {
 	if cfg.Engine == "host" {
 		return a.hostEngine(cfg)
 	}
-	p, err := dockerEngine(ctx, cfg, a.getenv("DOCKER_HOST"), log)
+	p, err := dockerEngine(ctx, cfg, docker.Options{Host: a.getenv("DOCKER_HOST"), Prepared: prepared}, log)
 	if err == nil || cfg.Engine != "auto" {
 		return p, err
 	}
@@ -198,21 +205,22 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config, log *slog.Logge
 }
 
 func (a *app) hostEngine(cfg config.Config) (enginePlace, error) {
-	temp := filepath.Join(cfg.Data, "tmp", "builds")
-	if err := os.MkdirAll(temp, 0o700); err != nil {
+	s, err := openScratch(filepath.Join(cfg.Data, "tmp", "builds"))
+	if err != nil {
 		return enginePlace{}, err
 	}
-	return enginePlace{host.New(host.Options{Env: hostEnvironment(a.getenv)}), temp}, nil
+	return enginePlace{host.New(host.Options{Env: hostEnvironment(a.getenv)}), s.path, s}, nil
 }
 
 // dockerEngine opens Docker. For auto it must also have the image that builds
 // use when they name none.
-func dockerEngine(ctx context.Context, cfg config.Config, host string, log *slog.Logger) (enginePlace, error) {
-	e, err := docker.Open(ctx, docker.Options{Host: host, Data: cfg.Data, Log: log, PullTimeout: pullTime(cfg)})
+func dockerEngine(ctx context.Context, cfg config.Config, o docker.Options, log *slog.Logger) (enginePlace, error) {
+	o.Data, o.Log, o.PullTimeout = cfg.Data, log, pullTime(cfg)
+	e, err := docker.Open(ctx, o)
 	if err != nil {
 		return enginePlace{}, fmt.Errorf("no Docker engine answers: %w", err)
 	}
-	p := enginePlace{e, e.Temp()}
+	p := enginePlace{Engine: e, temp: e.Temp()}
 	if cfg.Engine == "auto" {
 		if err := e.Ready(ctx, resolveImage(cfg.Images, cfg.Image)); err != nil {
 			p.close(ctx, log)
