@@ -116,7 +116,7 @@ func (a *app) localEngine(ctx context.Context, cfg config.Config, o localBuild, 
 	if err := cfg.Check(); err != nil {
 		return enginePlace{}, usage(err)
 	}
-	return a.openEngine(ctx, cfg, a.logger(cfg))
+	return a.openEngine(ctx, cfg, -1, a.logger(cfg))
 }
 
 // terminal reports whether w is one.
