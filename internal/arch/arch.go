@@ -61,7 +61,7 @@ var mayImport = map[string][]string{
 
 	// Test helpers. They stand in for another package, so they may import it.
 	"forge/forgetest":       {"forge"},
-	"queue/queuetest":       {"queue", "pipeline", "internal/testenv"},
+	"queue/queuetest":       {"queue", "pipeline", "forge", "internal/testenv"},
 	"handlers/handlerstest": {"handlers", "pipeline", "forge", "internal/testenv"},
 	"runner/runnertest":     {"runner", "runner/source", "pipeline", "forge", "internal/archive", "internal/testenv"},
 	"internal/testenv":      {},

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/queue"
 )
@@ -114,6 +115,7 @@ func TestInbox(t *testing.T, open func(t *testing.T) redis.UniversalClient) {
 		{"a panic is a failure", inboxPanic},
 		{"what fails too often is a dead letter and can be replayed", inboxDead},
 		{"a delivery given up on may be delivered again", inboxDeadDelivery},
+		{"what a forge asks to try later is not given up within a day", inboxPatience},
 		{"a dead process's entry is taken over within the lease", inboxTakeover},
 		{"a long handling is not taken over", inboxLong},
 		{"several processes share the work and lose nothing", inboxShared},
@@ -327,6 +329,32 @@ func inboxDeadDelivery(t *testing.T, b *inboxBench) {
 	await(t, "the delivery", func() bool { n, _ := b.seen(); return n == 1 })
 	if b.receive(delivery("d1")) {
 		t.Error("a redelivery of a handled one is fresh")
+	}
+}
+
+func inboxPatience(t *testing.T, b *inboxBench) {
+	var fresh, old atomic.Int32
+	h := b.handler()
+	agree := h.Delivery
+	h.Delivery = func(ctx context.Context, d pipeline.Delivery) (pipeline.Decision, error) {
+		calls := &fresh
+		if d.ID == "old" {
+			calls = &old
+		}
+		if calls.Add(1) <= 6 {
+			return pipeline.Decision{}, fmt.Errorf("asking: %w", &forge.RetryError{After: time.Millisecond, Err: errors.New("503")})
+		}
+		return agree(ctx, d)
+	}
+	late := delivery("old")
+	late.ReceivedAt = late.ReceivedAt.Add(-25 * time.Hour)
+	b.receive(late)
+	b.receive(delivery("fresh"))
+	b.run(b.inbox, h)
+	await(t, "the delivery", func() bool { n, _ := b.seen(); return n == 1 })
+	b.deadLetters(1)
+	if fresh.Load() != 7 || old.Load() != 3 {
+		t.Errorf("%d tries of the fresh delivery, want 7; %d of the old one, want 3", fresh.Load(), old.Load())
 	}
 }
 
