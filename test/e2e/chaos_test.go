@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ type plan struct {
 }
 
 func TestChaosShort(t *testing.T) {
+	t.Parallel()
 	chaos(t, plan{engine: "host", kills: 12, pushes: 800 * time.Millisecond, calm: 2500 * time.Millisecond, settle: 90 * time.Second, atLeast: 0.95})
 }
 
@@ -45,6 +47,7 @@ func TestChaos(t *testing.T) {
 // TestChaosDockerShort has the builds in containers, whose engine says when
 // each lived.
 func TestChaosDockerShort(t *testing.T) {
+	t.Parallel()
 	testenv.Need(t, "docker")
 	chaos(t, plan{engine: "docker", kills: 6, pushes: 1500 * time.Millisecond, calm: 4 * time.Second, settle: 90 * time.Second, atLeast: 0.95})
 }
@@ -102,7 +105,6 @@ func chaos(t *testing.T, p plan) {
 	for i := range 3 {
 		r.repos = append(r.repos, sys.repo(t, chaosOwner, fmt.Sprintf("repo%d", i+1)))
 	}
-	before := r.leftovers(t)
 	r.breakForge()
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -120,10 +122,10 @@ func chaos(t *testing.T, p plan) {
 	sys.github.Heal()
 	r.healed = time.Now()
 	r.check(t)
-	r.checkLeftovers(t, before)
 	if r.containers != nil {
 		r.containers.checkGone(t)
 	}
+	r.checkLeftovers(t)
 }
 
 // stream is a source of random numbers of its own for each purpose, so that
@@ -216,7 +218,9 @@ func (r *run) pushAll(ctx context.Context, t testing.TB, rng *rand.Rand) error {
 		if r.containers != nil { // in one, the witness is out of reach
 			command = fmt.Sprintf("sleep %.3f", work.Seconds())
 		}
-		p := r.sys.commit(t, repo, branch, fmt.Sprintf("change %d", n), buildspec(command))
+		files := buildspec(`echo "begun $CODEBUILD_BUILD_ID"`, command, `echo "done $CODEBUILD_BUILD_ID"`)
+		files["buildspec.yml"] += "artifacts:\n  files: [buildspec.yml]\n"
+		p := r.sys.commit(t, repo, branch, fmt.Sprintf("change %d", n), files)
 		again := rng.IntN(10) == 0
 		sending.Go(func() {
 			if err := r.send(t.Context(), repo, p, again); err != nil {
@@ -293,6 +297,7 @@ func (r *run) check(t *testing.T) {
 	}
 	t.Logf("all executions had ended %s after the last fault", time.Since(r.healed).Round(time.Second))
 	r.checkPushes(t, found)
+	r.checkRecords(t, found)
 	r.checkForge(t, found)
 	if r.containers != nil {
 		r.containers.checkOverlaps(t, found)
@@ -336,6 +341,38 @@ func (r *run) checkPushes(t *testing.T, found map[string]execution) {
 	}
 	t.Logf("SUMMARY kills %v, pushes %d (webhooks %d), executions %v, lost attempts %d, duplicates %d, ended by themselves %v",
 		r.kills, len(r.pushed), r.posts, states, lost, duplicates, exits)
+}
+
+// checkRecords looks at what is kept of the builds that succeeded: the whole
+// log, each line once, and the artifact.
+func (r *run) checkRecords(t *testing.T, found map[string]execution) {
+	for _, x := range found {
+		if x.Status != "Succeeded" {
+			continue
+		}
+		var b build
+		if err := r.sys.call(t.Context(), "GET", "/api/v1/builds/"+x.buildAction().Build, nil, &b); err != nil {
+			t.Fatal(err)
+		}
+		var log string
+		if err := r.sys.call(t.Context(), "GET", "/api/v1/builds/"+b.ID+"/log", nil, &log); err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"begun ", "done "} {
+			line := regexp.MustCompile("(?m)^(.*\\s)?" + word + "\\S+:" + b.ID + "$")
+			if n := len(line.FindAllString(log, -1)); n != 1 {
+				t.Errorf("build %s said %q %d times:\n%s", b.ID, word, n, log)
+			}
+		}
+		if b.Status != "SUCCEEDED" || len(b.Artifacts) != 1 {
+			t.Errorf("build %s is %s with artifacts %v, want SUCCEEDED with one", b.ID, b.Status, b.Artifacts)
+			continue
+		}
+		var data string
+		if err := r.sys.call(t.Context(), "GET", "/api/v1/builds/"+b.ID+"/artifacts/"+b.Artifacts[0].Name, nil, &data); err != nil || int64(len(data)) != b.Artifacts[0].Bytes {
+			t.Errorf("artifact of build %s: %d bytes (%v), want %d", b.ID, len(data), err, b.Artifacts[0].Bytes)
+		}
+	}
 }
 
 // conclusions are GitHub's words for how executions end.
@@ -403,15 +440,14 @@ func (r *run) checkWitness(t *testing.T, found map[string]execution) {
 	t.Logf("WITNESS %d attempts began, %d died in their command, overlaps %d", len(w.ended)+w.unended, w.unended, len(w.overlaps))
 }
 
-// leftovers is what builds may leave on this host: files for the time of a
-// build, and processes.
-func (r *run) leftovers(t testing.TB) []string {
-	t.Helper()
+// leftovers are what builds left on this host: files for the time of a build,
+// and processes.
+func (r *run) leftovers() ([]string, error) {
 	var list []string
 	for _, dir := range r.sys.temporary() {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
+			return nil, err
 		}
 		for _, e := range entries {
 			list = append(list, filepath.Join(dir, e.Name()))
@@ -419,24 +455,27 @@ func (r *run) leftovers(t testing.TB) []string {
 	}
 	ps, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for _, p := range ps {
-		if line, err := os.ReadFile(p); err == nil && strings.Contains(string(line), r.sys.root) && strings.Contains(string(line), witnessCommand) {
+		line, err := os.ReadFile(p)
+		if err == nil && strings.Contains(string(line), r.sys.witness) && strings.Contains(string(line), witnessCommand) {
 			list = append(list, "process "+filepath.Dir(p))
 		}
 	}
-	return list
+	return list, nil
 }
 
-func (r *run) checkLeftovers(t *testing.T, before []string) {
-	err := until(t.Context(), 15*time.Second, func(context.Context) error {
-		if now := r.leftovers(t); !slices.Equal(now, before) {
-			return fmt.Errorf("left behind: got %v, want %v as at the start", now, before)
+// checkLeftovers ends the runners, which have folders of their own while they
+// live: then there is nothing left, as at the start.
+func (r *run) checkLeftovers(t *testing.T) {
+	for _, p := range r.sys.runners {
+		if err := p.stop(); err != nil {
+			t.Error(err)
 		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
+	}
+	list, err := r.leftovers()
+	if err != nil || len(list) > 0 {
+		t.Errorf("left behind: %v (%v)", list, err)
 	}
 }

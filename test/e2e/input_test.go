@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/forge/forgetest"
+	"github.com/slipway-ci/slipway/internal/testenv"
+	"github.com/slipway-ci/slipway/runner/runnertest"
 )
 
 // TestBadInput gives mistakes of all kinds: each is told where its maker looks,
@@ -168,5 +170,28 @@ func TestBadConfiguration(t *testing.T) {
 				t.Errorf("%s: got %q, want it to say %q", tt.name, out, want)
 			}
 		}
+	}
+}
+
+// TestMissingImage builds in an image that nobody can pull, and then in one
+// that is there.
+func TestMissingImage(t *testing.T) {
+	t.Parallel()
+	testenv.Need(t, "docker")
+	const missing = "127.0.0.1:1/no/such:image"
+	s := newSystem(t, setup{
+		runners: []string{"docker"}, slots: 1, image: missing,
+		config: fmt.Sprintf("projects:\n  - repository: github/%s/good-image\n    image: %s\n", owner, runnertest.BusyboxImage(t)),
+	})
+	bad, good := s.repo(t, owner, "missing-image"), s.repo(t, owner, "good-image")
+	sha := s.push(t, bad, "main", "first", buildspec("echo never"))
+	x := s.awaitExecution(t, sha)
+	check := s.awaitChecks(t, bad, sha, 1)[0]
+	if x.Status != "Failed" || check.Conclusion != "failure" || !strings.Contains(check.Summary, missing) || !strings.Contains(check.Summary, "PROVISIONING") {
+		t.Errorf("got %s (%s) and check %s: %s, want a failure in PROVISIONING that names the image", x.Status, x.Reason, check.Conclusion, check.Summary)
+	}
+	sha = s.push(t, good, "main", "first", buildspec("echo built"))
+	if x := s.awaitExecution(t, sha); x.Status != "Succeeded" {
+		t.Errorf("a good image after the missing one: %s: %s", x.Status, x.Reason)
 	}
 }

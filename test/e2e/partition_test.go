@@ -95,6 +95,7 @@ func (w *wire) close() error {
 // both do elsewhere may overlap until then (decision 007), so that the witness
 // is asked for the number of attempts only.
 func TestPartition(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, setup{lease: "3s", runners: []string{"host", "host"}, slots: 1, wire: true})
 	if err := s.runners[1].stop(); err != nil {
 		t.Fatal(err)

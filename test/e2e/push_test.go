@@ -56,6 +56,7 @@ func (s *system) open(t *testing.T, address string) []byte {
 }
 
 func TestPushToGreenCheck(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, setup{runners: []string{"host"}, slots: 1})
 	r := s.repo(t, owner, "green")
 	files := map[string]string{
@@ -211,6 +212,7 @@ func (s *system) awaitLog(t *testing.T, sha, line string) execution {
 // TestServerRestartMidBuild kills the server under a build that its runner
 // goes on with: nothing is lost, and nothing is done twice.
 func TestServerRestartMidBuild(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, setup{runners: []string{"host"}, slots: 1})
 	r := s.repo(t, owner, "restart")
 	sha := s.push(t, r, "main", "long", buildspec(`for i in $(seq 1 40); do echo "line $i."; sleep 0.1; done`))

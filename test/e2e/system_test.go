@@ -368,11 +368,12 @@ func buildspec(commands ...string) map[string]string {
 	return map[string]string{"buildspec.yml": b.String()}
 }
 
-// temporary are the folders that are as at the start once no build runs.
+// temporary are the folders that are empty when no runner lives and no request
+// is under way.
 func (s *system) temporary() []string {
 	list := []string{filepath.Join(s.root, "tmp"), filepath.Join(s.root, "server", "tmp")}
 	for _, p := range s.runners {
-		list = append(list, filepath.Join(s.root, p.name, "tmp"), filepath.Join(s.root, p.name, "tmp", "builds"))
+		list = append(list, filepath.Join(s.root, p.name, "tmp", "builds"), filepath.Join(s.root, p.name, "builds"))
 	}
 	return list
 }
