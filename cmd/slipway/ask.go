@@ -48,11 +48,14 @@ func runningServer(cfg config.Config) string {
 
 // asked turns an error of the API into an exit code.
 func asked(err error) error {
+	refused, ok := errors.AsType[*client.Error](err)
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, pipeline.ErrNotFound), errors.Is(err, pipeline.ErrConflict):
+	case errors.Is(err, pipeline.ErrNotFound):
 		return usage(err)
+	case ok && refused.Status >= 400 && refused.Status < 500 && !client.Retryable(err):
+		return usage(err) // the server understood, and says what is wrong with the question
 	}
 	return err
 }

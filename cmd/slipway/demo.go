@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,7 +165,10 @@ func demoGit(ctx context.Context, dir, token string, args ...string) (string, er
 		"-C", dir, "-c", "user.name=Slipway demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false",
 		"-c", "credential.helper=", "-c", `credential.helper=!f() { echo "password=$SLIPWAY_DEMO_TOKEN"; }; f`,
 	}, args...)...)
-	cmd.Env = append(os.Environ(), "SLIPWAY_DEMO_TOKEN="+token, "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1")
+	// Neither the settings of a person nor a proxy, which would see the token,
+	// have a part in this.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "GIT_") })
+	cmd.Env = append(cmd.Env, "SLIPWAY_DEMO_TOKEN="+token, "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "NO_PROXY=*", "no_proxy=*")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,7 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 	case err == nil:
 		fmt.Fprintf(a.stderr, "deployment %s succeeded\n", id)
 		return nil
-	case isMistake && len(result.Events) == 0:
+	case isMistake && !begun(result.Events):
 		return usage(mistake)
 	case isMistake:
 		return &exitError{exitFailed, mistake}
@@ -104,6 +105,14 @@ func stateFolder(data, root string) (string, error) {
 	}
 	sum := sha256.Sum256([]byte(root))
 	return filepath.Join(folder, "roots", hex.EncodeToString(sum[:8])), nil
+}
+
+// begun reports whether a deployment came further than reading its revision:
+// what is wrong before that is wrong in the files.
+func begun(events []deployer.Event) bool {
+	return slices.ContainsFunc(events, func(e deployer.Event) bool {
+		return e.Name != "DownloadBundle" && e.Status != pipeline.DeploymentSkipped && e.Status != pipeline.DeploymentPending
+	})
 }
 
 // eventPrinter shows a deployment on the terminal.

@@ -49,32 +49,33 @@ type platform struct {
 
 // newPlatform wires the server. It connects to Redis and opens the stores, and
 // starts nothing.
-func newPlatform(ctx context.Context, cfg config.Config, log *slog.Logger) (p *platform, err error) {
-	p = &platform{cfg: cfg, log: log}
-	defer func() {
-		if err != nil {
-			p.close()
-		}
-	}()
-	if err := p.openState(ctx); err != nil {
+func newPlatform(ctx context.Context, cfg config.Config, log *slog.Logger) (*platform, error) {
+	p := &platform{cfg: cfg, log: log}
+	if err := p.open(ctx); err != nil {
+		p.close()
 		return nil, err
 	}
+	p.wire()
+	return p, nil
+}
+
+func (p *platform) open(ctx context.Context) (err error) {
+	if err := p.openState(ctx); err != nil {
+		return err
+	}
+	cfg, log := p.cfg, p.log
 	p.host, err = local.New(local.Options{
 		Dir: filepath.Join(cfg.Data, "git"), URL: cfg.ExternalURL + "/", Tokens: []string{cfg.AdminToken},
 		Deliver: p.localPush, Log: log,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if p.forges, err = newForges(cfg, p.host, p.blobs); err != nil {
-		return nil, err
+		return err
 	}
 	p.mirrors, err = source.New(source.Options{Dir: filepath.Join(cfg.Data, "mirrors"), Env: gitEnvironment(), Timeout: time.Minute})
-	if err != nil {
-		return nil, err
-	}
-	p.wire()
-	return p, nil
+	return err
 }
 
 func (p *platform) openState(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -238,13 +239,15 @@ func pullTime(cfg config.Config) time.Duration {
 	return 0
 }
 
-// gitEnvironment is what git needs of ours: nothing that configures it.
+// gitEnvironment is what git needs of ours: nothing that configures it. A proxy
+// is never used for this host, where the built-in git host may be.
 func gitEnvironment() []string {
 	var out []string
-	for _, name := range []string{"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+	for _, name := range []string{"PATH", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if v := os.Getenv(name); v != "" {
 			out = append(out, name+"="+v)
 		}
 	}
-	return out
+	direct := orDefault(os.Getenv("no_proxy"), os.Getenv("NO_PROXY"))
+	return append(out, "no_proxy="+strings.TrimPrefix(direct+",localhost,127.0.0.1,::1", ","))
 }

@@ -87,6 +87,11 @@ func (o validation) check(path string) (specfile.Result, error) {
 	default:
 		return r, fmt.Errorf("--kind: want buildspec or appspec, have %q", r.Kind)
 	}
+	for i := range r.Problems {
+		if o.strict {
+			r.Problems[i].Severity = specfile.Error
+		}
+	}
 	return r, nil
 }
 

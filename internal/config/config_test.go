@@ -56,9 +56,9 @@ func TestLoadRefuses(t *testing.T) {
 		env        map[string]string
 		want       []string
 	}{
-		{"an unknown key", "lissten: 127.0.0.1:1\n", nil, []string{"slipway.yaml", "line 1", "lissten"}},
-		{"an unknown nested key", "listen: 127.0.0.1:1\nredis:\n  adress: x\n", nil, []string{"line 3", "adress"}},
-		{"a value of the wrong type", "runner:\n  slots: many\n", nil, []string{"line 2", "many"}},
+		{"an unknown key", "lissten: 127.0.0.1:1\n", nil, []string{"slipway.yaml:1:1: ", "lissten"}},
+		{"an unknown nested key", "listen: 127.0.0.1:1\nredis:\n  adress: x\n", nil, []string{"slipway.yaml:3:3: ", "adress"}},
+		{"a value of the wrong type", "runner:\n  slots: many\n", nil, []string{"slipway.yaml:2:10: ", "many"}},
 		{"two documents", "log: info\n---\nlog: debug\n", nil, []string{"one document"}},
 		{"a key twice", "log: info\nlog: debug\n", nil, []string{"log"}},
 		{"a number that is none", "", map[string]string{"SLIPWAY_RUNNER_SLOTS": "two"}, []string{"SLIPWAY_RUNNER_SLOTS", `"two"`}},

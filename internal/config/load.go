@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -24,7 +25,7 @@ func (c *Config) Load(path string, getenv func(string) string) error {
 			return fmt.Errorf("reading the configuration: %w", err)
 		}
 		if err := c.decode(data); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return placed(path, err)
 		}
 	}
 	return c.environment(getenv)
@@ -40,6 +41,20 @@ func (c *Config) decode(data []byte) error {
 		return errors.New("want one document")
 	}
 	return nil
+}
+
+// placed gives the parser's complaints the form that all files' have.
+func placed(path string, err error) error {
+	several, ok := errors.AsType[*yaml.LoadErrors](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	var errs []error
+	for _, e := range several.Errors {
+		message, _, _ := strings.Cut(e.Message, " in type config.")
+		errs = append(errs, fmt.Errorf("%s:%d:%d: %s", path, e.Mark.Line, max(e.Mark.Column, 1), message))
+	}
+	return errors.Join(errs...)
 }
 
 // environment sets every scalar whose variable is set.
