@@ -1,0 +1,252 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/internal/testenv"
+)
+
+// childVariable makes this test binary a process that starts the embedded
+// Redis, says so, and waits to be killed.
+const childVariable = "SLIPWAY_TEST_REDIS_CHILD"
+
+func TestRedisDiesWithItsParent(t *testing.T) {
+	if data := os.Getenv(childVariable); data != "" {
+		redis, err := startEmbedded(t.Context(), data, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = os.Stdout.WriteString(redis.url + "\n")
+		select {}
+	}
+	testenv.Need(t, "redis-server")
+	data := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRedisDiesWithItsParent$", "-test.timeout=60s")
+	cmd.Env = append(os.Environ(), childVariable+"="+data)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() }) // it may have ended
+	buf := make([]byte, 1000)
+	n, err := out.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := strings.TrimSpace(string(buf[:n]))
+	if !answers(t.Context(), url) {
+		t.Fatalf("no Redis answers at %q", url)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the child to end", func() bool { return !answers(t.Context(), url) })
+}
+
+func until(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-tick.C {
+		if so() {
+			return
+		}
+	}
+	t.Fatalf("waiting for %s took too long", what)
+}
+
+func embedded(t *testing.T, data string) *embeddedRedis {
+	t.Helper()
+	e, err := startEmbedded(t.Context(), data, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.close)
+	return e
+}
+
+// A Redis that an earlier process left is used as it is, and its state with it.
+func TestRedisIsAdopted(t *testing.T) {
+	testenv.Need(t, "redis-server")
+	data := t.TempDir()
+	first := embedded(t, data)
+	second, err := startEmbedded(t.Context(), data, slog.New(slog.DiscardHandler))
+	if err != nil || second.url != first.url || !second.durable {
+		t.Fatalf("got %+v, %v, want the one at %s", second, err, first.url)
+	}
+	second.close()
+	if !answers(t.Context(), first.url) {
+		t.Error("who adopted it has ended it")
+	}
+}
+
+// A socket that is left of a Redis that was killed is no hindrance.
+func TestRedisAfterACrash(t *testing.T) {
+	testenv.Need(t, "redis-server")
+	data := t.TempDir()
+	socket, err := socketPath(filepath.Join(data, "redis"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
+		t.Fatal(err)
+	}
+	_ = syscall.Close(fd) // the file stays
+	embedded(t, data)
+}
+
+func TestRedisInADeepFolder(t *testing.T) {
+	testenv.Need(t, "redis-server")
+	t.Setenv("TMPDIR", shortTemp(t))
+	data := filepath.Join(t.TempDir(), strings.Repeat("a-long-name/", 12))
+	e := embedded(t, data)
+	path := strings.TrimPrefix(e.url, "unix://")
+	if len(path) >= socketLimit {
+		t.Errorf("the socket's path has %d bytes: %s", len(path), path)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket is open to others: %v, %v", info.Mode(), err)
+	}
+}
+
+// The folder for sockets of deep data folders is below one that everybody may
+// write to; what a stranger put there is not used.
+func TestSocketFolderOfAStranger(t *testing.T) {
+	temp := shortTemp(t)
+	t.Setenv("TMPDIR", temp)
+	deep := "/" + strings.Repeat("x", 120)
+	path, err := socketPath(deep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Dir(path)
+	if err := os.Chmod(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := socketPath(deep); err == nil {
+		t.Error("a folder that everybody may write to was taken")
+	}
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(t.TempDir(), folder); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := socketPath(deep); err == nil {
+		t.Error("a link was followed")
+	}
+}
+
+func shortTemp(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "sw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// A Redis that can't start says where it said why.
+func TestRedisThatCannotStart(t *testing.T) {
+	testenv.Need(t, "redis-server")
+	data := t.TempDir()
+	dir := filepath.Join(data, "redis", "appendonlydir")
+	write(t, filepath.Join(dir, "appendonly.aof.manifest"), "nonsense\n")
+	_, err := startEmbedded(t.Context(), data, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "redis.log") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDataFolderIsLocked(t *testing.T) {
+	data := t.TempDir()
+	release, err := lockData(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = lockData(data)
+	if coded, ok := errors.AsType[*exitError](err); !ok || coded.code != exitUsage {
+		t.Errorf("got %v, want a mistake of the caller", err)
+	}
+	release()
+	again, err := lockData(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
+
+// The in-process Redis is for this process alone.
+func TestInProcessRedisAsksForAPassword(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	e := embedded(t, t.TempDir())
+	if e.durable {
+		t.Error("its state is said to outlive the process")
+	}
+	_, address, _ := strings.Cut(e.url, "@")
+	if !answers(t.Context(), e.url) || answers(t.Context(), "redis://"+address) {
+		t.Error("want it to answer those with its password only")
+	}
+	if host, port, ok := strings.Cut(address, ":"); !ok || host != "127.0.0.1" {
+		t.Errorf("it listens on %s", address)
+	} else if _, err := strconv.Atoi(port); err != nil {
+		t.Errorf("port: %v", err)
+	}
+}
+
+// A token is made once, is nobody else's to read, and isn't asked for where one
+// is configured.
+func TestEnsureToken(t *testing.T) {
+	cfg := testConfig(t)
+	if err := ensureToken(&cfg); err != nil || len(cfg.AdminToken) < 40 {
+		t.Fatalf("got %q, %v", cfg.AdminToken, err)
+	}
+	info, err := os.Stat(filepath.Join(cfg.Data, tokenFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	again := testConfig(t)
+	again.Data = cfg.Data
+	if err := ensureToken(&again); err != nil || again.AdminToken != cfg.AdminToken {
+		t.Errorf("the next process has another token: %v", err)
+	}
+	if a, b := workerToken(cfg), workerToken(again); a != b || strings.Contains(a, cfg.AdminToken) {
+		t.Error("the workers' token isn't derived as it should be")
+	}
+	own := testConfig(t)
+	own.AdminToken = "configured"
+	if err := ensureToken(&own); err != nil || own.AdminToken != "configured" {
+		t.Errorf("got %q, %v", own.AdminToken, err)
+	}
+	if _, err := os.Stat(filepath.Join(own.Data, tokenFile)); err == nil {
+		t.Error("a configured token was written to the data folder")
+	}
+}
+
+func testConfig(t *testing.T) (cfg config.Config) {
+	t.Helper()
+	cfg.Data = t.TempDir()
+	return cfg
+}
