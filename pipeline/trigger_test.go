@@ -95,7 +95,8 @@ func TestIDsHoldNoSlashOrColon(t *testing.T) {
 	if d := DeploymentID("x", "Deploy", "d", 1); len(d) != 11 || !strings.HasPrefix(d, "d-") {
 		t.Errorf("deployment ID %q: want d- and nine letters", d)
 	}
-	if ExecutionID("github", "g", key, 0) != ExecutionID("github", "g", key, 0) || ExecutionID("github", "g", key, 0) == ExecutionID("github", "g", key, 1) {
+	first, repeated, replayed := ExecutionID("github", "g", key, 0), ExecutionID("github", "g", key, 0), ExecutionID("github", "g", key, 1)
+	if first != repeated || first == replayed {
 		t.Error("an execution's ID depends on its delivery and attempt, and on nothing else")
 	}
 }
