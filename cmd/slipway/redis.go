@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,9 +29,10 @@ type embeddedRedis struct {
 }
 
 // startEmbedded starts the redis-server found on PATH as a child, on a socket
-// in the data folder, with every write on disk before it is answered. A server
-// that an earlier process left behind is adopted. Where there is no
-// redis-server, an in-process one stands in, and its state ends with us.
+// in the data folder, with every write on disk before it is answered, and
+// starts it again whenever it ends. A server that an earlier process left behind
+// is adopted. Where there is no redis-server, an in-process one stands in, and
+// its state ends with us.
 func startEmbedded(ctx context.Context, data string, log *slog.Logger) (*embeddedRedis, error) {
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -44,20 +46,21 @@ func startEmbedded(ctx context.Context, data string, log *slog.Logger) (*embedde
 	if err != nil {
 		return nil, err
 	}
-	url := "unix://" + socket
-	if answers(ctx, url) {
-		log.Info("adopting the Redis that an earlier process left behind", "socket", socket)
-		return &embeddedRedis{url: url, durable: true, close: func() {}}, nil
-	}
-	child, err := runRedis(program, dir, socket)
+	k := &redisKeeper{program: program, dir: dir, socket: socket, log: log}
+	child, err := k.start(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := child.ready(ctx, url); err != nil {
-		child.stop()
 		return nil, fmt.Errorf("%w (see %s)", err, filepath.Join(dir, "redis.log"))
 	}
-	return &embeddedRedis{url: url, durable: true, close: child.stop}, nil
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		k.keep(ctx, child)
+	}()
+	return &embeddedRedis{url: k.url(), durable: true, close: func() {
+		end()
+		<-ended
+	}}, nil
 }
 
 // socketLimit is what the kernel takes as the path of a socket, less a margin.
@@ -85,18 +88,133 @@ func socketPath(dir string) (string, error) {
 	return filepath.Join(short, "redis.sock"), nil
 }
 
+// redisKeeper sees to it that one redis-server works on a folder. Each holds a
+// lock on the folder for as long as it lives, so that there are never two.
+type redisKeeper struct {
+	program, dir, socket string
+	log                  *slog.Logger
+}
+
+func (k *redisKeeper) url() string { return "unix://" + k.socket }
+
+// start starts a redis-server, or finds the one that is there: child is nil
+// then.
+func (k *redisKeeper) start(ctx context.Context) (child *redisChild, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	for {
+		lock, err := lockFile(filepath.Join(k.dir, "lock"))
+		if err == nil {
+			return k.run(ctx, lock)
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("locking Redis' folder: %w", err)
+		}
+		if answers(ctx, k.url()) {
+			k.log.Info("adopting the Redis that an earlier process left behind", "socket", k.socket)
+			return nil, nil
+		}
+		if !pauseFor(ctx, 20*time.Millisecond) {
+			return nil, errors.New("an earlier redis-server neither answers nor ends")
+		}
+	}
+}
+
+func (k *redisKeeper) run(ctx context.Context, lock *os.File) (*redisChild, error) {
+	defer lock.Close() // the child has it now
+	child, err := runRedis(k.program, k.dir, k.socket, lock)
+	if err != nil {
+		return nil, err
+	}
+	if err := child.ready(ctx, k.url()); err != nil {
+		child.stop()
+		return nil, err
+	}
+	return child, nil
+}
+
+// keep starts Redis again whenever it has ended, until ctx ends; then it ends
+// Redis.
+func (k *redisKeeper) keep(ctx context.Context, child *redisChild) {
+	for wait := 100 * time.Millisecond; ; {
+		k.await(ctx, child)
+		if ctx.Err() != nil {
+			k.stop(child)
+			return
+		}
+		k.log.Error("redis-server has ended; it is started again", "log", filepath.Join(k.dir, "redis.log"))
+		for {
+			next, err := k.start(ctx)
+			if err == nil {
+				child, wait = next, 100*time.Millisecond
+				break
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			k.log.Error("redis-server does not start", "error", err)
+			pauseFor(ctx, wait)
+			wait = min(2*wait, 5*time.Second)
+		}
+	}
+}
+
+// await waits until Redis or ctx has ended. The end of one that isn't our child
+// shows in its lock.
+func (k *redisKeeper) await(ctx context.Context, child *redisChild) {
+	if child != nil {
+		select {
+		case <-ctx.Done():
+		case <-child.done:
+		}
+		return
+	}
+	for pauseFor(ctx, 200*time.Millisecond) {
+		if lock, err := lockFile(filepath.Join(k.dir, "lock")); err == nil {
+			_ = lock.Close() // start takes it again
+			return
+		}
+	}
+}
+
+// stop ends Redis, also one that was adopted: the folder is ours.
+func (k *redisKeeper) stop(child *redisChild) {
+	if child != nil {
+		child.stop()
+		return
+	}
+	rdb, err := queue.Open(k.url())
+	if err != nil {
+		return
+	}
+	defer rdb.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	_ = rdb.ShutdownNoSave(ctx) // every write is in its file; the answer is a closed connection
+}
+
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
 // redisChild is a redis-server that dies with us.
 type redisChild struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 }
 
-func runRedis(program, dir, socket string) (*redisChild, error) {
+func runRedis(program, dir, socket string, lock *os.File) (*redisChild, error) {
 	logFile := filepath.Join(dir, "redis.log")
 	cmd := exec.Command(program,
 		"--port", "0", "--unixsocket", socket, "--unixsocketperm", "600", "--dir", dir,
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "",
 		"--maxmemory-policy", "noeviction", "--daemonize", "no", "--logfile", logFile)
+	cmd.ExtraFiles = []*os.File{lock}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	c := &redisChild{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
@@ -136,12 +254,15 @@ func (c *redisChild) ready(ctx context.Context, url string) error {
 	return nil
 }
 
-// stop ends the child; it gets ten seconds to do so in order.
+// stopLimit is how long Redis gets to end in order.
+const stopLimit = 10 * time.Second
+
+// stop ends the child.
 func (c *redisChild) stop() {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-c.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(stopLimit):
 		_ = c.cmd.Process.Kill()
 		<-c.done
 	}
@@ -149,9 +270,11 @@ func (c *redisChild) stop() {
 
 func answers(ctx context.Context, url string) bool {
 	if path, ok := strings.CutPrefix(url, "unix://"); ok {
-		if _, err := os.Stat(path); err != nil {
+		conn, err := net.DialTimeout("unix", path, time.Second)
+		if err != nil {
 			return false
 		}
+		conn.Close()
 	}
 	rdb, err := queue.Open(url)
 	if err != nil {
@@ -179,13 +302,25 @@ func lockData(data string) (release func(), err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := lockFile(filepath.Join(data, "lock"))
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, usage(fmt.Errorf("the data folder %s is in use by another slipway", data))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("locking the data folder: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, usage(fmt.Errorf("the data folder %s is in use by another slipway", data))
-	}
 	return func() { f.Close() }, nil
+}
+
+// lockFile takes the lock of a file, which it makes; EWOULDBLOCK if somebody
+// has it. It lasts until the last process that has the file open has ended.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }

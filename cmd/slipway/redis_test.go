@@ -14,6 +14,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/internal/testenv"
+	"github.com/slipway-ci/slipway/queue"
 )
 
 // childVariable makes this test binary a process that starts the embedded
@@ -78,19 +79,114 @@ func embedded(t *testing.T, data string) *embeddedRedis {
 	return e
 }
 
-// A Redis that an earlier process left is used as it is, and its state with it.
+// A Redis that an earlier process left is used as it is, and its state with
+// it. When it ends after all, as one whose parent was just killed does, another
+// one takes its place.
 func TestRedisIsAdopted(t *testing.T) {
 	testenv.Need(t, "redis-server")
 	data := t.TempDir()
+	dir := filepath.Join(data, "redis")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := runRedis("redis-server", dir, filepath.Join(dir, "redis.sock"), lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(left.stop)
+	if err := errors.Join(lock.Close(), left.ready(t.Context(), "unix://"+filepath.Join(dir, "redis.sock"))); err != nil {
+		t.Fatal(err)
+	}
+	e := embedded(t, data)
+	set(t, e.url, "key", "value")
+	left.stop()
+	until(t, "another Redis", func() bool { return answers(t.Context(), e.url) })
+	if got := get(t, e.url, "key"); got != "value" {
+		t.Errorf("got %q of what was kept, want value", got)
+	}
+	e.close()
+	if answers(t.Context(), e.url) {
+		t.Error("a Redis is left behind")
+	}
+}
+
+// An adopted Redis ends with who adopted it.
+func TestAdoptedRedisIsEnded(t *testing.T) {
+	testenv.Need(t, "redis-server")
+	data := t.TempDir()
 	first := embedded(t, data)
-	second, err := startEmbedded(t.Context(), data, slog.New(slog.DiscardHandler))
-	if err != nil || second.url != first.url || !second.durable {
-		t.Fatalf("got %+v, %v, want the one at %s", second, err, first.url)
+	second := embedded(t, data)
+	if second.url != first.url {
+		t.Fatalf("got %s, want the one at %s", second.url, first.url)
 	}
+	first.close()
+	until(t, "another Redis", func() bool { return answers(t.Context(), second.url) })
 	second.close()
-	if !answers(t.Context(), first.url) {
-		t.Error("who adopted it has ended it")
+	if answers(t.Context(), second.url) {
+		t.Error("a Redis is left behind")
 	}
+}
+
+// A Redis that is killed is started again, with all that it had.
+func TestRedisIsStartedAgain(t *testing.T) {
+	testenv.Need(t, "redis-server")
+	e := embedded(t, t.TempDir())
+	set(t, e.url, "key", "value")
+	rdb, err := queue.Open(e.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	info, err := rdb.Info(t.Context(), "server").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "process_id:")
+	text, _, _ := strings.Cut(rest, "\r\n")
+	pid, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "another Redis", func() bool {
+		now, err := rdb.Info(t.Context(), "server").Result()
+		return err == nil && !strings.Contains(now, "process_id:"+text+"\r")
+	})
+	if got := get(t, e.url, "key"); got != "value" {
+		t.Errorf("got %q of what was kept, want value", got)
+	}
+}
+
+func set(t *testing.T, url, key, value string) {
+	t.Helper()
+	rdb, err := queue.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	if err := rdb.Set(t.Context(), key, value, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, url, key string) string {
+	t.Helper()
+	rdb, err := queue.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	value, err := rdb.Get(t.Context(), key).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 // A socket that is left of a Redis that was killed is no hindrance.
