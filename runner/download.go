@@ -181,7 +181,7 @@ func (r *build) environment(ctx context.Context) error {
 		}
 		fmt.Fprintf(&state, "export %s=%s\n", v.Name, quote(v.Value))
 	}
-	fmt.Fprintf(&state, "_sw_cwd=%s\n", quote(r.shell.source))
+	fmt.Fprintf(&state, "OLDPWD=%[1]s\n_sw_cwd=%[1]s\n", quote(r.shell.source))
 	return r.shell.put(0, "env.sh", state.String())
 }
 

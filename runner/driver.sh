@@ -9,6 +9,7 @@
 #          stop                         ask the running command to end
 # Marks:   WORD B N                     command N begins
 #          WORD E N STATUS              it ended
+#          WORD G STATUS                the shell of several commands ended
 #          WORD D STATE                 the batch is done; the last saved state
 exec 2>&1
 umask 022
@@ -85,6 +86,7 @@ _sw_run() {
 $_sw_word
 _sw_end
 			_sw_status=$?
+			echo "$_sw_word G $_sw_status"
 			;;
 		esac
 		[ -e "$_sw/$_sw_i/ok" ] && _sw_state=$_sw_i

@@ -10,16 +10,20 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 
 // restore is the line that puts a script where the last one left off: its
 // variables and its folder, or the source folder if that one is gone. force
-// are assignments that the build can't change.
+// are assignments that the build can't change. What a shell says of the
+// state is for nobody to read.
 func (s *shell) restore(force string) string {
-	return `. "$_sw_from/env.sh"; cd "$_sw_cwd" 2>/dev/null || cd ` + quote(s.source) + `; unset _sw_from _sw_cwd; ` + force
+	return `. "$_sw_from/env.sh" 2>/dev/null; _sw_old=$OLDPWD; cd "$_sw_cwd" 2>/dev/null || cd ` + quote(s.source) +
+		`; OLDPWD=$_sw_old; unset _sw_from _sw_cwd _sw_old; ` + force
 }
 
 // save writes the state down: folder, variables, and then that it is whole.
-// Options that the command has set would show in the log, so they go first.
+// Options that the command has set would show in the log, so they go first. An
+// exported variable that bash itself holds readonly could not be read again and
+// would end the next command, so its export lasts for one.
 func (s *shell) save(n int) string {
 	dir := fmt.Sprintf("%s/%d", s.work, n)
-	return `[ "$PWD" -ef . ] || PWD=$(pwd); _sw_cwd=$PWD; export _sw_cwd; umask 022; export -p >` + quote(dir+"/env.sh") + ` && : >` + quote(dir+"/ok")
+	return `[ -z "$BASH_VERSION" ] || export -n UID EUID PPID SHELLOPTS BASHOPTS; [ "$PWD" -ef . ] || PWD=$(pwd); _sw_cwd=$PWD; export _sw_cwd; umask 022; export -p >` + quote(dir+"/env.sh") + ` && : >` + quote(dir+"/ok")
 }
 
 // script is one command in the shape that messages of CodeBuild show: line 1
@@ -35,15 +39,22 @@ func (s *shell) script(n int, text, force string, fresh bool) string {
 }
 
 // group runs plain commands one after the other in one shell. Each still has
-// its file, so that messages name its line.
+// its file, so that messages name its line. Between two of them happens what a
+// shell of its own would do: programs are looked for anew, a folder that has
+// moved or gone is left, forced variables are set. How a command ended is
+// looked at in a line of its own, because an error such as that of a readonly
+// variable makes bash drop the rest of the line.
 func (s *shell) group(first int, numbers []int, force string) string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n" + s.restore(force) + "\n")
 	b.WriteString("IFS= read -r _sw_word; exec </dev/null\n")
-	b.WriteString(`_sw_end() { set -- $? "$@"; [ -n "$2" ] && echo "$_sw_word E $2 $1"; unset _sw_word; ` + s.save(first) + "; }\n")
+	b.WriteString(`_sw_end() { set -- "$?" "$@"; [ -n "$2" ] && echo "$_sw_word E $2 $1"; set +a; unset _sw_word; ` + s.save(first) + "; }\n")
+	b.WriteString(`_sw_place() { set -- "$OLDPWD"; PWD=$(pwd); cd "$PWD" 2>/dev/null || cd ` + quote(s.source) + "; OLDPWD=$1; }\n")
+	b.WriteString(`_sw_begin() { hash -r; [ "$PWD" -ef . ] || _sw_place; ` + force + `; echo "$_sw_word B $1"; }` + "\n")
+	b.WriteString(`_sw_check() { [ "$1" = 0 ] || exit "$1"; echo "$_sw_word E $2 0"; }` + "\n")
 	b.WriteString("set -a\n")
 	for _, n := range numbers {
-		fmt.Fprintf(&b, "trap '_sw_end %d' EXIT; echo \"$_sw_word B %d\"; . %s || exit; echo \"$_sw_word E %d 0\"\n",
+		fmt.Fprintf(&b, "trap '_sw_end %d' EXIT; _sw_begin %d\n. %s\n_sw_check \"$?\" %d\n",
 			n, n, quote(fmt.Sprintf("%s/%d/script.sh", s.work, n)), n)
 	}
 	b.WriteString("trap _sw_end EXIT\n")

@@ -1,10 +1,7 @@
 package runner
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -82,20 +79,18 @@ func (s *shell) run(ctx context.Context, d *driver, b batch) (result, error) {
 		return result{failed: -1}, s.why(ctx, err)
 	}
 	defer s.guard(ctx, d)()
-	r := result{failed: -1}
-	for {
+	p := progress{first: first, count: len(b.commands), begin: b.begin, state: s.state, result: result{failed: -1}}
+	for !p.done {
 		mark, err := d.until(word, b.out)
-		if err != nil {
-			return r, s.why(ctx, err)
+		if err == nil {
+			err = p.take(mark)
 		}
-		done, err := s.handle(mark, first, b, &r)
 		if err != nil {
-			return r, err
-		}
-		if done {
-			return r, context.Cause(ctx)
+			return p.result, s.why(ctx, err)
 		}
 	}
+	s.state = p.state
+	return p.result, context.Cause(ctx)
 }
 
 // why prefers the reason for which ctx is over to the error that it provoked.
@@ -131,108 +126,6 @@ func (s *shell) guard(ctx context.Context, d *driver) func() {
 		close(done)
 		wg.Wait()
 	}
-}
-
-// handle acts on one mark and says whether the batch is done.
-func (s *shell) handle(mark []string, first int, b batch, r *result) (done bool, err error) {
-	n := 0
-	if len(mark) > 1 {
-		if n, err = strconv.Atoi(mark[1]); err != nil {
-			return false, fmt.Errorf("reading mark of driver %q: %w", mark, err)
-		}
-	}
-	switch {
-	case len(mark) == 2 && mark[0] == "B" && n >= first && n < s.next:
-		if b.begin != nil {
-			b.begin(n - first)
-		}
-	case len(mark) == 3 && mark[0] == "E" && n >= first && n < s.next:
-		if mark[2] != "0" {
-			r.failed = n - first
-			if r.exit, err = strconv.Atoi(mark[2]); err != nil {
-				return false, fmt.Errorf("reading mark of driver %q: %w", mark, err)
-			}
-		}
-	case len(mark) == 2 && mark[0] == "D":
-		s.state = mark[1]
-		return true, nil
-	default:
-		return false, fmt.Errorf("reading mark of driver: %q is none", mark)
-	}
-	return false, nil
-}
-
-// until hands on output up to the next mark and returns the mark's words.
-func (d *driver) until(word string, out func([]byte) error) ([]string, error) {
-	for {
-		if i := bytes.Index(d.buf, []byte(word)); i >= 0 {
-			if err := give(out, d.buf[:i]); err != nil {
-				return nil, err
-			}
-			d.buf = d.buf[i:]
-			if end := bytes.IndexByte(d.buf, '\n'); end >= 0 {
-				mark := strings.Fields(string(d.buf[len(word):end]))
-				d.buf = d.buf[end+1:]
-				return mark, nil
-			}
-		} else {
-			keep := partial(d.buf, word)
-			if err := give(out, d.buf[:len(d.buf)-keep]); err != nil {
-				return nil, err
-			}
-			d.buf = d.buf[len(d.buf)-keep:]
-		}
-		if err := d.fill(out); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func give(out func([]byte) error, p []byte) error {
-	if len(p) == 0 {
-		return nil
-	}
-	return out(p)
-}
-
-const readBytes = 128 << 10
-
-// fill reads more output behind what is left.
-func (d *driver) fill(out func([]byte) error) error {
-	if cap(d.buf)-len(d.buf) < readBytes/2 {
-		grown := make([]byte, len(d.buf), len(d.buf)+readBytes)
-		copy(grown, d.buf)
-		d.buf = grown
-	}
-	n, err := d.proc.Read(d.buf[len(d.buf):cap(d.buf)])
-	d.buf = d.buf[:len(d.buf)+n]
-	if err == nil || n > 0 {
-		return nil
-	}
-	if !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading output of build: %w", err)
-	}
-	if err := give(out, d.buf); err != nil {
-		return err
-	}
-	d.buf = nil
-	return errDead
-}
-
-// partial is the length of the longest end of p that word begins with.
-func partial(p []byte, word string) int {
-	for n := min(len(p), len(word)-1); n > 0; n-- {
-		if strings.HasPrefix(word, string(p[len(p)-n:])) {
-			return n
-		}
-	}
-	return 0
-}
-
-func nonce() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
 }
 
 // write puts the scripts of a batch and their list into the work folder.

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -10,7 +11,7 @@ import (
 // changes is what lives on between commands anyway (CodeBuild reference 2.3).
 // Anything doubtful has a shell of its own, which costs a millisecond.
 func plain(text string) bool {
-	if strings.ContainsAny(text, doubtful) && !harmless(text) || strings.Contains(text, "_sw") {
+	if strings.ContainsAny(text, doubtful) && !harmless(text) || special.MatchString(text) {
 		return false
 	}
 	segments, ok := split(text)
@@ -28,6 +29,11 @@ func plain(text string) bool {
 // doubtful are the characters of substitutions, blocks, background jobs, here
 // documents, comments and escapes.
 const doubtful = "\n`(){}[]&#!<\\\x00"
+
+// special are the variables that tell one shell from another, or that change
+// how a shell works.
+var special = regexp.MustCompile(`\$[$0-]|\$_(?:[^A-Za-z0-9_]|$)|_sw|IFS|UID|SECONDS|RANDOM|LINENO|BASH|FUNCNAME|` +
+	`DIRSTACK|PIPESTATUS|EPOCH|OPT|HIST|PPID|PWD=|POSIX|SHELLOPTS|ENV=`)
 
 // harmless allows the one doubtful character that is frequent: && between
 // commands.
@@ -85,14 +91,13 @@ func split(text string) (segments [][]string, ok bool) {
 
 var (
 	assignment  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+	exported    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(?:=|$)`)
+	format      = regexp.MustCompile(`^['"]?[A-Za-z0-9%]`) // never an option
 	programName = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./+-]*$`)
 )
 
 func plainCommand(words []string) bool {
 	for len(words) > 0 && assignment.MatchString(words[0]) {
-		if strings.HasPrefix(words[0], "IFS=") {
-			return false
-		}
 		words = words[1:]
 	}
 	if len(words) == 0 {
@@ -102,8 +107,10 @@ func plainCommand(words []string) bool {
 	switch {
 	case !programName.MatchString(name) || unplain[name]:
 		return false
-	case name == "export" || name == "printf":
-		return len(words) > 1 && !strings.HasPrefix(words[1], "-")
+	case name == "export":
+		return len(words) > 1 && !slices.ContainsFunc(words[1:], func(w string) bool { return !exported.MatchString(w) })
+	case name == "printf":
+		return len(words) > 1 && format.MatchString(words[1])
 	}
 	return true
 }

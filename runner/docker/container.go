@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -271,7 +270,7 @@ func (b *box) remove(ctx context.Context) {
 	if b.spec.Folder == "" {
 		return
 	}
-	if err := os.RemoveAll(b.spec.Folder); err != nil {
+	if err := b.engine.removeFolder(ctx, b.spec.Folder, b.spec.Image); err != nil {
 		log.Warn("folder of a build left behind", "job", b.spec.Build, "error", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -32,7 +31,7 @@ const allGreen = begun + "INSTALL S, PRE_BUILD S, BUILD S, POST_BUILD S, " + tai
 
 var cases = []conformance{
 	{
-		name: "C01 one phase", spec: spec("  build:\n    commands: [echo hi]\n"),
+		name: "C01 one phase", files: map[string]string{gitMark: ""}, spec: spec("  build:\n    commands: [echo hi]\n"),
 		phases: allGreen, status: pipeline.BuildSucceeded, output: "hi\n", log: []string{"Running command echo hi\nhi\n"},
 	},
 	{
@@ -105,7 +104,7 @@ var cases = []conformance{
 		status: pipeline.BuildSucceeded, output: "v=1\n",
 	},
 	{
-		name: "C16 state across phases", files: map[string]string{"sub/x": ""},
+		name: "C16 state across phases", files: map[string]string{"sub/x": "", gitMark: ""},
 		spec:   spec("  pre_build:\n    commands: [cd sub, export X=2]\n  build:\n    commands: [pwd, \"echo $X\"]\n"),
 		status: pipeline.BuildSucceeded, output: "<src>/sub\n2\n",
 	},
@@ -168,6 +167,11 @@ var cases = []conformance{
 		status: pipeline.BuildSucceeded, exported: map[string]string{"V": "2", "EMPTY": "", "W": "a  b$c"},
 	},
 	{
+		name:   "C28 names that are never exported",
+		spec:   "version: 0.2\nenv:\n  exported-variables: [AWS_FOO, V, NONE]\nphases:\n  build:\n    commands: [AWS_FOO=1, V=2]\n",
+		status: pipeline.BuildSucceeded, exported: map[string]string{"V": "2"}, log: []string{"AWS_FOO is not exported", "NONE is not exported"},
+	},
+	{
 		name: "C29 files below a base directory", files: tree,
 		spec:   spec("  build:\n    commands: [cd my-build-1]\n") + "artifacts:\n  files: ['*/my-file-3.txt']\n  base-directory: my-build-2\n",
 		status: pipeline.BuildSucceeded, files2: []string{"my-subdirectory/my-file-3.txt"},
@@ -192,11 +196,6 @@ var cases = []conformance{
 		name:   "C33 only secondary artifacts",
 		spec:   spec("  build:\n    commands: [\"true\"]\n") + "artifacts:\n  secondary-artifacts:\n    one:\n      files: ['**/*']\n",
 		status: pipeline.BuildFailed, code: "CLIENT_ERROR", message: "no definition for primary artifacts in buildspec",
-	},
-	{
-		name: "C48 time limit", spec: spec("  build:\n    commands: [echo begun, sleep 600]\n    finally: [echo from finally]\n  post_build:\n    commands: [echo from post_build]\n"),
-		timeout: 3 * time.Second, phases: begun + "INSTALL S, PRE_BUILD S, BUILD T, FINALIZING S, COMPLETED",
-		status: pipeline.BuildTimedOut, code: "BUILD_TIMED_OUT", absent: []string{"from"},
 	},
 	{
 		name: "state: functions, options and traps do not live on", spec: spec(`  build:
@@ -290,6 +289,39 @@ var cases = []conformance{
 		name: "discarded paths that collide", files: map[string]string{"a/x": "1", "b/x": "2"},
 		spec:   spec("  build:\n    commands: [\"true\"]\n") + "artifacts:\n  files: ['**/x']\n  discard-paths: yes\n",
 		status: pipeline.BuildFailed, code: "CLIENT_ERROR", message: "a/x and b/x",
+	},
+	{
+		name: "state: a group shares what shells of their own would", spec: spec(`  build:
+    commands: ['mkdir -p bin d', 'PATH=$PWD/bin:$PATH', 'echo "echo one" >bin/tool', 'chmod +x bin/tool', 'cd d', 'cd -', 'tool', 'cd d', 'rmdir ../d', 'pwd', 'CODEBUILD_BUILD_SUCCEEDING=0', 'echo $CODEBUILD_BUILD_SUCCEEDING']
+`), status: pipeline.BuildSucceeded, output: "<src>\none\n<src>\n1\n",
+	},
+	{
+		name:   "state: a shared shell that is killed fails its command",
+		spec:   spec("  build:\n    commands: [echo a, \"sh -c 'kill -9 $PPID; sleep 5'\", echo no]\n    finally: ['echo f', 'echo g']\n"),
+		status: pipeline.BuildFailed, message: "kill -9 $PPID; sleep 5'. Reason: exit status 137", log: []string{"\nf\n", "\ng\n"}, absent: []string{"\nno\n"},
+	},
+	{
+		name: "state: an exported variable that is the shell's own", spec: spec("  build:\n    commands: ['export UID SHELLOPTS', 'export V=1; echo on', 'echo $V']\n"),
+		status: pipeline.BuildSucceeded, log: []string{"\non\n", "\n1\n"},
+	},
+	{
+		name: "C49 no such version of a runtime", runtimes: true, spec: spec("  install:\n    runtime-versions:\n      nodejs: 99\n"),
+		phases: "PROVISIONING S, DOWNLOAD_SOURCE F, FINALIZING S, COMPLETED", status: pipeline.BuildFailed,
+		code: "YAML_FILE_ERROR", message: "Unknown runtime version named '99' of nodejs. This build image has the following versions: 18, 20",
+	},
+	{
+		name: "C49 no such version of docker", runtimes: true, spec: spec("  install:\n    runtime-versions:\n      docker: 20\n"),
+		phases: "PROVISIONING S, DOWNLOAD_SOURCE F, FINALIZING S, COMPLETED", status: pipeline.BuildFailed,
+		code: "YAML_FILE_ERROR", message: "Unknown runtime version named '20' of docker",
+	},
+	{
+		name: "C49 no such runtime", runtimes: true, spec: spec("  install:\n    runtime-versions:\n      cobol: 85\n"),
+		phases: "PROVISIONING S, DOWNLOAD_SOURCE F, FINALIZING S, COMPLETED", status: pipeline.BuildFailed,
+		code: "YAML_FILE_ERROR", message: "Unknown runtime named 'cobol'. This build image has the following runtimes: docker, nodejs, python",
+	},
+	{
+		name: "C50 versions are text", runtimes: true, spec: spec("  install:\n    runtime-versions:\n      python: 3.10\n      nodejs: latest\n"),
+		status: pipeline.BuildSucceeded, output: "python 3.10\nnodejs 20\n",
 	},
 	{
 		name: "run-as", users: true, spec: spec("  build:\n    run-as: nobody\n    commands: ['touch made; id -un', V=1]\n  post_build:\n    commands: ['echo $V; id -un']\n"),

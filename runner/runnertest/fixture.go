@@ -28,6 +28,23 @@ import (
 func Repo(t testing.TB, files map[string]string) pipeline.SourceOrder {
 	t.Helper()
 	dir := t.TempDir()
+	write(t, dir, files)
+	Git(t, dir, "init", "--quiet", "--initial-branch=main")
+	Git(t, dir, "add", "--all")
+	Git(t, dir, "commit", "--quiet", "--allow-empty", "--message=test")
+	return sourceOrder(dir, strings.TrimSpace(Git(t, dir, "rev-parse", "HEAD")))
+}
+
+func sourceOrder(url, sha string) pipeline.SourceOrder {
+	return pipeline.SourceOrder{
+		Repo: forge.Repo{Forge: "local", ID: "1", Owner: "octo", Name: "app"},
+		URL:  url, SHA: sha, FetchRef: "refs/heads/main",
+	}
+}
+
+// write puts files, by name, into dir.
+func write(t testing.TB, dir string, files map[string]string) {
+	t.Helper()
 	for name, text := range files {
 		full := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
@@ -36,13 +53,6 @@ func Repo(t testing.TB, files map[string]string) pipeline.SourceOrder {
 		if err := os.WriteFile(full, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-	}
-	Git(t, dir, "init", "--quiet", "--initial-branch=main")
-	Git(t, dir, "add", "--all")
-	Git(t, dir, "commit", "--quiet", "--allow-empty", "--message=test")
-	return pipeline.SourceOrder{
-		Repo: forge.Repo{Forge: "local", ID: "1", Owner: "octo", Name: "app"},
-		URL:  dir, SHA: strings.TrimSpace(Git(t, dir, "rev-parse", "HEAD")), FetchRef: "refs/heads/main",
 	}
 }
 

@@ -23,7 +23,29 @@ func BusyboxImage(t testing.TB) string {
 	return im.load("slipway-test-busybox")
 }
 
-// BashImage imports an image with bash, dash as sh, and busybox for the rest.
+// runtimes is what curated images say of themselves (CodeBuild reference 2.6).
+const runtimes = `version: 0.1
+runtimes:
+  python:
+    versions:
+      3.1:
+        commands: [echo python 3.1]
+      3.10:
+        commands: [echo python 3.10]
+  nodejs:
+    versions:
+      18:
+        commands: [echo nodejs 18]
+      20:
+        commands: [echo nodejs 20]
+  docker:
+    versions:
+      19:
+        commands: [echo docker 19]
+`
+
+// BashImage imports an image with bash, dash as sh, busybox for the rest, and
+// a list of runtimes.
 func BashImage(t testing.TB) string {
 	t.Helper()
 	testenv.Need(t, "docker", "busybox", "bash", "dash")
@@ -31,10 +53,11 @@ func BashImage(t testing.TB) string {
 	im.busybox(false)
 	im.program("bash", "bin/bash")
 	im.program("dash", "bin/sh")
+	im.file("codebuild/image/config/runtimes.yml", []byte(runtimes), 0o644)
 	return im.load("slipway-test-bash")
 }
 
-// DashImage is BashImage without bash.
+// DashImage is BashImage without bash and without runtimes.
 func DashImage(t testing.TB) string {
 	t.Helper()
 	testenv.Need(t, "docker", "busybox", "dash")
@@ -110,7 +133,7 @@ func (im *testImage) busybox(shell bool) {
 		im.t.Fatal(err)
 	}
 	for _, name := range strings.Fields(string(out)) {
-		if name == "busybox" || !shell && (name == "sh" || name == "ash" || name == "bash") {
+		if name == "busybox" || !shell && (name == "sh" || name == "ash" || name == "bash" || name == "[[") {
 			continue
 		}
 		im.entry(&tar.Header{Name: "bin/" + name, Linkname: "busybox", Typeflag: tar.TypeSymlink, Mode: 0o777}, nil)

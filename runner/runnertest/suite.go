@@ -3,6 +3,8 @@ package runnertest
 import (
 	"context"
 	"log/slog"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,10 @@ type Setup struct {
 	Bash, Dash bool
 	// Users says that the image has a user "nobody" and that run-as works.
 	Users bool
+	// Runtimes says that the image has the runtimes of BashImage.
+	Runtimes bool
+	// Shell leaves out what doesn't depend on the image's shell.
+	Shell bool
 	// Temp is where builds' folders go. The suite checks that it is empty at
 	// the end. Empty means a folder of the test.
 	Temp string
@@ -27,17 +33,37 @@ type Setup struct {
 // Build runs one build of files and returns what came of it.
 func (s Setup) Build(t *testing.T, files map[string]string, change func(*pipeline.BuildOrder)) (pipeline.Build, pipeline.Outcome, *Sink) {
 	t.Helper()
-	order := Order(Repo(t, files))
-	order.Image = s.Image
+	order, options := s.order(t, files)
 	if change != nil {
 		change(&order)
 	}
 	sink := &Sink{}
-	b, o := runner.Run(t.Context(), s.Options(t), order, sink)
+	b, o := runner.Run(t.Context(), options, order, sink)
 	if t.Failed() || testing.Verbose() {
 		t.Logf("log:\n%s", sink.Text())
 	}
 	return b, o, sink
+}
+
+// gitMark is a file of those builds that fetch their source with git. The
+// others take a folder as it is, which is faster.
+const gitMark = ".gitattributes"
+
+// order is a build of files.
+func (s Setup) order(t *testing.T, files map[string]string) (pipeline.BuildOrder, runner.Options) {
+	t.Helper()
+	options := s.Options(t)
+	var src pipeline.SourceOrder
+	if _, ok := files[gitMark]; ok || s.Users && os.Getuid() != 0 {
+		src = Repo(t, files)
+	} else {
+		src = sourceOrder("/nowhere", strings.Repeat("1", 40))
+		options.Dir = t.TempDir() // in which the build's root may leave files of its own
+		write(t, options.Dir, files)
+	}
+	order := Order(src)
+	order.Image = s.Image
+	return order, options
 }
 
 // Options are those of the suite's builds.
@@ -56,17 +82,21 @@ func (s Setup) Options(t testing.TB) runner.Options {
 // of runner.Engine.
 func TestEngine(t *testing.T, s Setup) {
 	for _, c := range cases {
-		if c.bash && !s.Bash || c.dash && (!s.Dash || s.Bash) || c.users && !s.Users {
+		if s.Shell && !aboutShell.MatchString(c.name) || c.runtimes && !s.Runtimes || c.bash && !s.Bash || c.dash && (!s.Dash || s.Bash) || c.users && !s.Users {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 	}
+	t.Run("C48 time limit", func(t *testing.T) { testTimeLimit(t, s) })
 	t.Run("C47 stop", func(t *testing.T) { testStop(t, s) })
 	t.Run("a command that ignores SIGTERM is killed after the grace period", func(t *testing.T) { testStubborn(t, s) })
 	t.Run("a claim that is lost kills at once", func(t *testing.T) { testStale(t, s) })
 	t.Run("a thousand commands", func(t *testing.T) { testMany(t, s) })
 	t.Run("200 builds' worth of output in one", func(t *testing.T) { testLargeLog(t, s) })
 }
+
+// aboutShell are the names of cases that a shell can pass or fail.
+var aboutShell = regexp.MustCompile(`^(?:C01|C09|C1[3-9]|C2[0-3]|C27|C49|C50|state|a |commands|output|syntax|run-as|expressions)`)
 
 // conformance is one case: a buildspec and what must come of it.
 type conformance struct {
@@ -89,7 +119,7 @@ type conformance struct {
 	bash     bool     // needs bash
 	dash     bool     // needs an image whose only shell is dash
 	users    bool
-	timeout  time.Duration
+	runtimes bool
 }
 
 func (c conformance) run(t *testing.T, s Setup) {
@@ -101,14 +131,7 @@ func (c conformance) run(t *testing.T, s Setup) {
 	if c.spec != "" {
 		files["buildspec.yml"] = c.spec
 	}
-	b, o, sink := s.Build(t, files, func(order *pipeline.BuildOrder) {
-		if c.timeout > 0 {
-			order.Timeout = c.timeout
-		}
-		if c.change != nil {
-			c.change(order)
-		}
-	})
+	b, o, sink := s.Build(t, files, c.change)
 	c.check(t, b, o, sink)
 }
 
@@ -139,6 +162,9 @@ func (c conformance) check(t *testing.T, b pipeline.Build, o pipeline.Outcome, s
 	}
 	if want := strings.ReplaceAll(c.message, "<src>", src); !strings.Contains(o.Message, want) {
 		t.Errorf("got message %q, want %q in it", o.Message, want)
+	}
+	if c.exported != nil && len(b.Exported) != len(c.exported) {
+		t.Errorf("got exported %v, want %v", b.Exported, c.exported)
 	}
 	for name, want := range c.exported {
 		if got, ok := b.Exported[name]; got != want || !ok {
@@ -200,6 +226,27 @@ phases:
 	}
 }
 
+// testTimeLimit runs out of time while a command runs, however long it took to
+// begin.
+func testTimeLimit(t *testing.T, s Setup) {
+	t.Parallel()
+	b, sink := interrupted(t, s, `
+version: 0.2
+phases:
+  build:
+    commands: [echo begun; sleep 600]
+    finally: [echo from finally]
+  post_build:
+    commands: [echo from post_build]
+`, pipeline.ErrTimedOut)
+	if got, want := phases(b), begun+"INSTALL S, PRE_BUILD S, BUILD T, FINALIZING S, COMPLETED"; got != want || b.Status != pipeline.BuildTimedOut {
+		t.Errorf("got %s, phases %q, want %q", b.Status, got, want)
+	}
+	if b.Failure == nil || b.Failure.Code != "BUILD_TIMED_OUT" || strings.Contains(sink.Output(), "from") {
+		t.Errorf("got failure %+v, log:\n%s", b.Failure, sink.Text())
+	}
+}
+
 func testStubborn(t *testing.T, s Setup) {
 	t.Parallel()
 	b, _ := interrupted(t, s, `
@@ -232,14 +279,13 @@ func interrupted(t *testing.T, s Setup, spec string, cause error) (pipeline.Buil
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	sink := &Sink{}
-	order := Order(Repo(t, map[string]string{"buildspec.yml": spec}))
-	order.Image = s.Image
+	order, options := s.order(t, map[string]string{"buildspec.yml": spec})
 	seen := sink.Seen("\nbegun\n")
 	go func() {
 		<-seen
 		cancel(cause)
 	}()
-	b, _ := runner.Run(ctx, s.Options(t), order, sink)
+	b, _ := runner.Run(ctx, options, order, sink)
 	return b, sink
 }
 
