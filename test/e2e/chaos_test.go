@@ -273,6 +273,7 @@ func deliveryID(sha string) string {
 func (r *run) check(t *testing.T) {
 	found := map[string]execution{} // by commit
 	err := until(t.Context(), r.settle, func(ctx context.Context) error {
+		var missing []string
 		for _, p := range r.pushed {
 			if x, ok := found[p.sha]; ok && x.ended() {
 				continue
@@ -282,18 +283,22 @@ func (r *run) check(t *testing.T) {
 				return err
 			}
 			if len(list) != 1 || !list[0].ended() {
-				return fmt.Errorf("push %s of delivery %s: executions %+v", p.sha, p.delivery, list)
+				missing = append(missing, fmt.Sprintf("delivery %s: executions %+v", p.delivery, list))
+				continue
 			}
-			x, err := r.sys.execution(ctx, list[0].ID)
-			if err != nil {
+			if found[p.sha], err = r.sys.execution(ctx, list[0].ID); err != nil {
+				delete(found, p.sha)
 				return err
 			}
-			found[p.sha] = x
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("%d of %d acknowledged pushes have no execution that ended: %s", len(missing), len(r.pushed), strings.Join(missing[:min(len(missing), 5)], "; "))
 		}
 		return nil
 	})
 	if err != nil {
 		t.Error(err)
+		r.logDead(t)
 	}
 	t.Logf("all executions had ended %s after the last fault", time.Since(r.healed).Round(time.Second))
 	r.checkPushes(t, found)
@@ -303,6 +308,20 @@ func (r *run) check(t *testing.T) {
 		r.containers.checkOverlaps(t, found)
 	} else {
 		r.checkWitness(t, found)
+	}
+}
+
+// logDead says what Slipway gave up.
+func (r *run) logDead(t *testing.T) {
+	var dead page[struct {
+		Queue, Reason, Entry string
+		Attempts             int
+	}]
+	if err := r.sys.call(t.Context(), "GET", "/api/v1/dead-letters?limit=200", nil, &dead); err != nil {
+		t.Error(err)
+	}
+	for _, d := range dead.Items {
+		t.Logf("dead letter: %s %.200s after %d attempts: %s", d.Queue, d.Entry, d.Attempts, d.Reason)
 	}
 }
 
