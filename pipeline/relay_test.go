@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/queue"
@@ -34,9 +32,24 @@ type engine struct {
 
 const lease = time.Second // the queue takes no less
 
-func newEngine(t *testing.T, rdb redis.UniversalClient) *engine {
+func newEngine(t *testing.T) *engine { return engines(t, 1)[0] }
+
+// engines share one Redis.
+func engines(t *testing.T, n int) []*engine {
+	rdb := queuetest.New(t)
+	var out []*engine
+	for range n {
+		out = append(out, engineOn(t, func(log *slog.Logger) (*store.Store, *queue.Jobs) {
+			return store.New(rdb, store.Options{}, log), queue.NewJobs(rdb, queue.JobsOptions{Lease: lease}, log)
+		}))
+	}
+	return out
+}
+
+func engineOn(t *testing.T, open func(*slog.Logger) (*store.Store, *queue.Jobs)) *engine {
 	log := slog.New(slog.DiscardHandler)
-	e := &engine{t: t, store: store.New(rdb, store.Options{}, log), jobs: queue.NewJobs(rdb, queue.JobsOptions{Lease: lease}, log)}
+	e := &engine{t: t}
+	e.store, e.jobs = open(log)
 	t.Cleanup(func() { _ = e.jobs.Close() })
 	now := func() time.Time { return time.Now().Add(e.ahead) }
 	e.relay = pipeline.NewRelay(e.store, flakyJobs{e.jobs, e}, e, lease, now, log)
@@ -135,7 +148,7 @@ func (e *engine) claim() (pipeline.Job, bool) {
 // A server that dies between the commit and its effects leaves them to the
 // sweep of another.
 func TestSweepHealsACrash(t *testing.T) {
-	e := newEngine(t, queuetest.New(t))
+	e := newEngine(t)
 	e.addErr = errors.New("killed")
 	x := e.push("d1")
 	if _, ok := e.claim(); ok {
@@ -161,7 +174,7 @@ func TestSweepHealsACrash(t *testing.T) {
 // An effect that can't be carried out holds back nothing but its own
 // execution's jobs: lists, reports and timers go on, and so do others.
 func TestFailingEffectHoldsUpNobody(t *testing.T) {
-	e := newEngine(t, queuetest.New(t))
+	e := newEngine(t)
 	e.addErr = errors.New("no room")
 	bad := e.push("d1")
 	board := e.execution(bad).Board
@@ -213,7 +226,7 @@ func (e *engine) once(look func(context.Context) error) {
 }
 
 func TestTimersFire(t *testing.T) {
-	e := newEngine(t, queuetest.New(t))
+	e := newEngine(t)
 	x := e.push("d1")
 	e.once(e.relay.FireTimers)
 	if got := e.execution(x); got.Status != pipeline.InProgress {
@@ -236,7 +249,7 @@ func TestTimersFire(t *testing.T) {
 // A lost worker's attempt is followed by another one; one too many ends the
 // execution.
 func TestLostJobs(t *testing.T) {
-	e := newEngine(t, queuetest.New(t))
+	e := newEngine(t)
 	x := e.push("d1")
 	e.once(e.relay.FindLost)
 	e.ahead = lease
@@ -272,7 +285,7 @@ func (e *engine) untilLost() {
 // After a break of ours, workers that couldn't reach us get the length of a
 // lease before their jobs are taken from them.
 func TestOurOwnAbsenceLosesNoJob(t *testing.T) {
-	e := newEngine(t, queuetest.New(t))
+	e := newEngine(t)
 	e.push("d1")
 	j, ok := e.claim()
 	if !ok {
@@ -293,8 +306,8 @@ func TestOurOwnAbsenceLosesNoJob(t *testing.T) {
 // Two servers that handle the same events at the same time agree on one
 // outcome.
 func TestTwoServers(t *testing.T) {
-	rdb := queuetest.New(t)
-	one, two := newEngine(t, rdb), newEngine(t, rdb)
+	both := engines(t, 2)
+	one, two := both[0], both[1]
 	done := make(chan string, 20)
 	for i := range 20 {
 		e := []*engine{one, two}[i%2]

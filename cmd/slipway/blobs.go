@@ -37,6 +37,11 @@ func (a artifactStore) Open(ctx context.Context, digest string) (io.ReadCloser, 
 	return r, known(err)
 }
 
+func (a artifactStore) Body(ctx context.Context, key string) ([]byte, error) {
+	data, err := a.Store.Body(ctx, key)
+	return data, known(err)
+}
+
 func (a artifactStore) OpenArtifact(ctx context.Context, digest string) (io.ReadCloser, error) {
 	return a.Open(ctx, digest)
 }

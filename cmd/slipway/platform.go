@@ -103,7 +103,11 @@ func (p *platform) wire() {
 	p.control = dispatch.New(p.jobs, p.store, p.logs, p.blobs, o, p.inbox, now, p.log)
 	p.relay = pipeline.NewRelay(p.store, p.control, p.inbox, p.cfg.Limits.Lease, now, p.log)
 	defs := &definitions{cfg: p.cfg, credentials: p.forges, files: p.mirrors}
-	rules := pipeline.Rules{InfrastructureRetries: p.cfg.Limits.InfrastructureRetries, QueuedTimeout: p.cfg.Limits.QueuedTimeout}
+	retries := p.cfg.Limits.InfrastructureRetries
+	if retries == 0 {
+		retries = -1 // the zero value of Rules means its default
+	}
+	rules := pipeline.Rules{InfrastructureRetries: retries, QueuedTimeout: p.cfg.Limits.QueuedTimeout}
 	p.orchestrator = pipeline.NewOrchestrator(p.store, p.forges, defs, p.relay, rules, now, p.log)
 	p.reporters = p.wireReporters()
 }
@@ -167,7 +171,10 @@ func (p *platform) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// tidyInterval is how often mirrors that nobody uses are looked for.
+// uploadTime is the age at which an upload that never ended is taken away.
+const uploadTime = 24 * time.Hour
+
+// tidyInterval is how often leftovers are looked for.
 const tidyInterval = time.Hour
 
 func (p *platform) tidy(ctx context.Context) {
@@ -176,6 +183,9 @@ func (p *platform) tidy(ctx context.Context) {
 	for {
 		if err := p.mirrors.Sweep(time.Now()); err != nil {
 			p.log.WarnContext(ctx, "tidying the mirrors", "error", err)
+		}
+		if _, err := p.blobs.Sweep(ctx, time.Now().Add(-uploadTime)); err != nil && ctx.Err() == nil {
+			p.log.WarnContext(ctx, "tidying the blob store", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -80,7 +80,8 @@ func openPull(ctx context.Context, client *gh.Client, repo forge.Repo, branch st
 	}
 	for _, pr := range pulls {
 		own := pr.Head.Repo.id() == repo.ID || repo.ID == "" && pr.Head.Repo != nil && strings.EqualFold(pr.Head.Repo.FullName, repo.FullName())
-		if pr.State == "open" && pr.Head.Ref == branch && own {
+		// A draft starts nothing, so it must not keep its branch's pushes from it.
+		if pr.State == "open" && !pr.Draft && pr.Head.Ref == branch && own {
 			return pr.Number, nil
 		}
 	}

@@ -67,6 +67,12 @@ var mayImport = map[string][]string{
 	"internal/testenv":      {},
 }
 
+// testsMayAlso is what a package's own tests may import beside its row: the
+// real parts that it is tried with.
+var testsMayAlso = map[string][]string{
+	"pipeline": {"queue", "store"},
+}
+
 // testHelpers may be imported by every test, by other helpers as their row
 // says, and by nothing else.
 var testHelpers = []string{"forge/forgetest", "handlers/handlerstest", "queue/queuetest", "runner/runnertest", "internal/testenv"}

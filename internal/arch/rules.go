@@ -38,7 +38,7 @@ func forbidden(s source, importPath string) string {
 	row := mayImport[s.pkg]
 	helper := slices.Contains(testHelpers, ours)
 	switch {
-	case s.test && (ours == s.pkg || helper), slices.Contains(row, ours):
+	case s.test && (ours == s.pkg || helper || slices.Contains(testsMayAlso[s.pkg], ours)), slices.Contains(row, ours):
 		return ""
 	case helper:
 		return "only tests import a test helper"
