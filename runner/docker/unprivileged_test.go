@@ -1,6 +1,7 @@
 package docker_test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -59,7 +60,8 @@ func TestUnprivilegedRunnerLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary := copyOf(t, os.Args[0])
-	if err := os.Chown(data, nobody, nobody); err != nil {
+	// The folder above the test's is closed to other users.
+	if err := errors.Join(os.Chmod(filepath.Dir(data), 0o755), os.Chown(data, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "-test.run=^TestUnprivileged$")
