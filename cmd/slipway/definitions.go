@@ -92,7 +92,7 @@ func (d *definitions) buildStage(p config.Project) pipeline.Stage {
 	a := pipeline.Action{
 		Name: "Build", Category: pipeline.BuildCat, Provider: "CodeBuild", RunOrder: 1,
 		Inputs: []string{"SourceArtifact"}, Outputs: []string{buildArtifact},
-		Timeout: p.Timeout, Labels: p.Labels, Compute: p.Compute, Concurrency: p.Concurrency,
+		Timeout: p.Timeout, Labels: strings.Join(config.Labels(p.Labels), ","), Compute: p.Compute, Concurrency: p.Concurrency,
 	}
 	if a.Timeout == 0 {
 		a.Timeout = d.cfg.Limits.BuildTimeout

@@ -105,11 +105,15 @@ func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Cont
 		temp = place.temp // goes with what is left of builds if we are killed
 	}
 	me := runnerName(cfg)
+	serves, err := classes(cfg)
+	if err != nil {
+		return err
+	}
 	return worker.Run(ctx, worker.Options{
 		Control: control, Log: log, Drain: cfg.Limits.Drain, Temp: temp, Retryable: retryable,
 		Worker: pipeline.Worker{
 			ID: uuid.NewString(), Name: me, Kind: pipeline.BuildJob, Slots: cfg.Runner.Slots, Version: version,
-			Classes: classes(cfg),
+			Classes: serves,
 		},
 		Do: func(ctx context.Context, job pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
 			if job.Build == nil {
@@ -133,14 +137,27 @@ func runnerName(cfg config.Config) string {
 	return name
 }
 
-// classes are the queues that a runner serves: jobs without labels and those
-// with exactly its own. The server adds its compute types.
-func classes(cfg config.Config) []string {
-	out := []string{pipeline.ClassOf(pipeline.BuildJob, "", "")}
-	if cfg.Runner.Labels != "" {
-		out = append(out, pipeline.ClassOf(pipeline.BuildJob, cfg.Runner.Labels, ""))
+// labelLimit bounds a runner's labels: it serves every subset of them.
+const labelLimit = 8
+
+// classes are the queues that a runner serves: those of every job whose labels
+// it has all of. The server adds its compute types.
+func classes(cfg config.Config) ([]string, error) {
+	labels := config.Labels(cfg.Runner.Labels)
+	if len(labels) > labelLimit {
+		return nil, usage(fmt.Errorf("runner.labels: want at most %d, have %d", labelLimit, len(labels)))
 	}
-	return out
+	var out []string
+	for subset := range 1 << len(labels) {
+		var some []string
+		for i, l := range labels {
+			if subset&(1<<i) != 0 {
+				some = append(some, l)
+			}
+		}
+		out = append(out, pipeline.ClassOf(pipeline.BuildJob, strings.Join(some, ","), ""))
+	}
+	return out, nil
 }
 
 // runAgent applies deployments to this host in the server's own process.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,7 +148,7 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 		return err
 	}
 	defer p.close()
-	h, err := p.handler(cfg.OpenReads || loopback(l.Addr()))
+	h, err := p.handler(openReads(cfg, l.Addr()))
 	if err != nil {
 		return err
 	}
@@ -233,6 +234,24 @@ func listen(addr string, busyOK bool) (net.Listener, error) {
 		return nil, usage(fmt.Errorf("listening on %s: %w", addr, err))
 	}
 	return l, nil
+}
+
+// openReads decides who may read without signing in. Behind a proxy that is on
+// this host a request from anywhere looks like one from here, so an external
+// URL elsewhere closes the door.
+func openReads(cfg config.Config, a net.Addr) bool {
+	switch cfg.OpenReads {
+	case "yes":
+		return true
+	case "no":
+		return false
+	}
+	u, err := url.Parse(cfg.ExternalURL)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return loopback(a) && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 func loopback(a net.Addr) bool {

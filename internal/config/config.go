@@ -39,7 +39,7 @@ type Config struct {
 	Limits    Limits `yaml:"limits"`
 	Server    string `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
 	Token     string `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
-	OpenReads bool   `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Requests that name a loopback host and passed no proxy may read pages and API without signing in. Always so if the server listens on loopback."`
+	OpenReads string `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
 
 	Images           map[string]string  `yaml:"images" doc:"Aliases of images, such as aws/codebuild/standard:7.0, and what they stand for."`
 	ComputeTypes     map[string]Compute `yaml:"compute_types" doc:"Limits of containers by the names that projects use."`
@@ -119,7 +119,7 @@ type DeploymentGroup struct {
 // the user's data folder.
 func Default(dataHome string) Config {
 	return Config{
-		Listen: "127.0.0.1:8080", Data: filepath.Join(dataHome, "slipway"), Log: "info", Engine: "docker",
+		Listen: "127.0.0.1:8080", Data: filepath.Join(dataHome, "slipway"), Log: "info", Engine: "docker", OpenReads: "auto",
 		Redis:  Redis{Durability: "strict"},
 		Runner: Runner{Slots: runtime.NumCPU()},
 		GitHub: GitHub{APIURL: "https://api.github.com/"},
@@ -134,6 +134,14 @@ func Default(dataHome string) Config {
 func isWebURL(raw string) bool {
 	u, err := url.Parse(raw)
 	return raw == "" || err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// Labels are a list of labels as they are compared: sorted, each once, without
+// blanks around them.
+func Labels(list string) []string {
+	all := splitList(list)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Check reports everything that is wrong, each with the key's name.
@@ -159,6 +167,7 @@ func (c *Config) Check() error {
 	}
 	oneOf("log", c.Log, "debug", "info", "warn", "error")
 	oneOf("engine", c.Engine, "docker", "host", "auto")
+	oneOf("open_reads", c.OpenReads, "auto", "yes", "no")
 	oneOf("redis.durability", c.Redis.Durability, "strict", "relaxed")
 	if c.Runner.Slots < 1 {
 		bad("runner.slots: want at least 1, have %d", c.Runner.Slots)

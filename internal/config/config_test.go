@@ -63,7 +63,6 @@ func TestLoadRefuses(t *testing.T) {
 		{"a key twice", "log: info\nlog: debug\n", nil, []string{"log"}},
 		{"a number that is none", "", map[string]string{"SLIPWAY_RUNNER_SLOTS": "two"}, []string{"SLIPWAY_RUNNER_SLOTS", `"two"`}},
 		{"a duration that is none", "", map[string]string{"SLIPWAY_LIMITS_LEASE": "15"}, []string{"SLIPWAY_LIMITS_LEASE", `"15"`}},
-		{"a truth that is none", "", map[string]string{"SLIPWAY_OPEN_READS": "maybe"}, []string{"SLIPWAY_OPEN_READS", `"maybe"`}},
 		{"two at once", "", map[string]string{"SLIPWAY_RUNNER_SLOTS": "x", "SLIPWAY_GITHUB_APP_ID": "y"}, []string{"SLIPWAY_RUNNER_SLOTS", "SLIPWAY_GITHUB_APP_ID"}},
 	}
 	for _, tt := range tests {
@@ -105,6 +104,7 @@ func TestCheck(t *testing.T) {
 		{"github.clone_url", func(c *Config) { c.GitHub.CloneURL = "ext::sh -c x" }},
 		{"log", func(c *Config) { c.Log = "loud" }},
 		{"engine", func(c *Config) { c.Engine = "podman" }},
+		{"open_reads", func(c *Config) { c.OpenReads = "maybe" }},
 		{"redis.durability", func(c *Config) { c.Redis.Durability = "" }},
 		{"runner.slots", func(c *Config) { c.Runner.Slots = 0 }},
 		{"limits.lease", func(c *Config) { c.Limits.Lease = time.Millisecond }},
