@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -96,6 +97,11 @@ func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Cont
 		return err
 	}
 	defer place.close(ctx, log)
+	var tidying sync.WaitGroup
+	defer tidying.Wait()
+	until, stop := context.WithCancel(ctx)
+	defer stop()
+	tidying.Go(func() { place.tidy(until, log) })
 	mirrors, err := source.New(source.Options{Dir: filepath.Join(cfg.Data, "mirrors"), Env: gitEnvironment()})
 	if err != nil {
 		return err
@@ -188,6 +194,37 @@ type enginePlace struct {
 	runner.Engine
 	temp    string
 	scratch *scratch // nil: the engine sees to its folders itself
+	// reap removes what dead processes left; nil: scratch does.
+	reap func(context.Context) error
+}
+
+// reapInterval is how often the dead are looked for: what Docker was still
+// making for a process when it was killed appears after the next one's start.
+const reapInterval = time.Minute
+
+// tidy reaps now and then until ctx ends.
+func (p enginePlace) tidy(ctx context.Context, log *slog.Logger) {
+	if p.reap == nil {
+		return
+	}
+	ticker := time.NewTicker(reapInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			p.reapNow(ctx, log)
+		}
+	}
+}
+
+func (p enginePlace) reapNow(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	if err := p.reap(ctx); err != nil {
+		log.WarnContext(ctx, "leftovers of dead runners remain", "error", err)
+	}
 }
 
 // closeTime is what the removal of the last containers gets.
@@ -196,6 +233,9 @@ const closeTime = time.Minute
 func (p enginePlace) close(ctx context.Context, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
+	if p.reap != nil {
+		p.reapNow(ctx, log)
+	}
 	if err := p.Engine.Close(ctx); err != nil {
 		log.WarnContext(ctx, "closing the engine", "error", err)
 	}
@@ -227,7 +267,7 @@ func (a *app) hostEngine(cfg config.Config) (enginePlace, error) {
 	if err != nil {
 		return enginePlace{}, err
 	}
-	return enginePlace{host.New(host.Options{Env: hostEnvironment(a.getenv)}), s.path, s}, nil
+	return enginePlace{Engine: host.New(host.Options{Env: hostEnvironment(a.getenv)}), temp: s.path, scratch: s}, nil
 }
 
 // dockerEngine opens Docker. For auto it must also have the image that builds
@@ -238,7 +278,7 @@ func dockerEngine(ctx context.Context, cfg config.Config, o docker.Options, log 
 	if err != nil {
 		return enginePlace{}, fmt.Errorf("no Docker engine answers: %w", err)
 	}
-	p := enginePlace{Engine: e, temp: e.Temp()}
+	p := enginePlace{Engine: e, temp: e.Temp(), reap: e.Reap}
 	if cfg.Engine == "auto" {
 		if err := e.Ready(ctx, resolveImage(cfg.Images, cfg.Image)); err != nil {
 			p.close(ctx, log)
