@@ -147,10 +147,10 @@ func TestBadConfiguration(t *testing.T) {
 		env        []string
 		want       []string
 	}{
-		{"unknown key", "listen: 127.0.0.1:0\ngithub:\n  api_ulr: http://x/\n", nil, []string{"slipway.yaml", "line 3", "api_ulr"}},
-		{"not YAML", "listen: [\n", nil, []string{"slipway.yaml", "line"}},
+		{"unknown key", "listen: 127.0.0.1:0\ngithub:\n  api_ulr: http://x/\n", nil, []string{"slipway.yaml:3:3", "api_ulr"}},
+		{"not YAML", "listen: [\n", nil, []string{"slipway.yaml:"}},
 		{"a number that is none", "", []string{"SLIPWAY_RUNNER_SLOTS=many"}, []string{"SLIPWAY_RUNNER_SLOTS", "many"}},
-		{"a duration that is none", "limits:\n  lease: soon\n", nil, []string{"slipway.yaml", "line 2"}},
+		{"a duration that is none", "limits:\n  lease: soon\n", nil, []string{"slipway.yaml:2:10", "soon"}},
 		{"an engine that is none", "engine: steam\n", nil, []string{"engine", "steam"}},
 	}
 	for _, tt := range tests {

@@ -107,8 +107,11 @@ func (p *process) end(sig syscall.Signal, limit time.Duration) error {
 	return fmt.Errorf("%s did not end within %s of %s", p.name, limit, sig)
 }
 
+// stopLimit is more than a runner gives Docker to remove what it has made.
+const stopLimit = 90 * time.Second
+
 func (p *process) kill() error { return p.end(syscall.SIGKILL, 10*time.Second) }
-func (p *process) stop() error { return p.end(syscall.SIGTERM, 20*time.Second) }
+func (p *process) stop() error { return p.end(syscall.SIGTERM, stopLimit) }
 
 // crashes are the lines of the log that no input and no kill may cause.
 func (p *process) crashes() []string {
