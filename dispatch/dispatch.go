@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,6 +83,9 @@ func New(q Queue, r Records, l Logs, a Artifacts, o Orders, e pipeline.Events, n
 // Claim waits for a job and makes its order. A job whose order can't be made
 // is answered for here, and the wait goes on.
 func (s *Service) Claim(ctx context.Context, w pipeline.Worker, wait time.Duration) (pipeline.Assignment, error) {
+	if err := serves(w); err != nil {
+		return pipeline.Assignment{}, err
+	}
 	until := s.now().Add(wait)
 	for {
 		j, err := s.queue.Claim(ctx, w, max(until.Sub(s.now()), time.Millisecond))
@@ -100,6 +104,23 @@ func (s *Service) Claim(ctx context.Context, w pipeline.Worker, wait time.Durati
 			return pipeline.Assignment{}, err
 		}
 	}
+}
+
+// classesLimit bounds what a worker may ask for; each class is remembered.
+const classesLimit = 1000
+
+// serves checks that a worker asks for jobs of its own kind: whom a runner's
+// token lets in must not get deployments.
+func serves(w pipeline.Worker) error {
+	if len(w.Classes) > classesLimit {
+		return &pipeline.UserError{Msg: fmt.Sprintf("a worker serves at most %d classes", classesLimit)}
+	}
+	for _, c := range w.Classes {
+		if !strings.HasPrefix(c, string(w.Kind)+"|") || strings.Count(c, "|") != 2 || strings.ContainsAny(c, "{}\r\n") || len(c) > 256 {
+			return &pipeline.UserError{Msg: fmt.Sprintf("class %.300q isn't one of kind %q", c, w.Kind)}
+		}
+	}
+	return nil
 }
 
 func (s *Service) assign(ctx context.Context, j pipeline.Job, w pipeline.Worker) (pipeline.Assignment, error) {

@@ -247,6 +247,23 @@ func TestClaim(t *testing.T) {
 	}
 }
 
+// A runner can't ask for deployments, nor for what isn't a class.
+func TestClaimOfAnotherKind(t *testing.T) {
+	for _, class := range []string{"deploy|production|", "*", "", "build", "build|x", "build|}x{|", "build|a|b|c", "build|\r\n|", "build||" + strings.Repeat("x", 300)} {
+		w := newWorld()
+		w.add(job("d", pipeline.DeployJob))
+		_, err := w.service().Claim(t.Context(), pipeline.Worker{Kind: pipeline.BuildJob, Classes: []string{"build||", class}}, time.Millisecond)
+		if _, mistake := errors.AsType[*pipeline.UserError](err); !mistake || len(w.held) != 0 {
+			t.Errorf("class %.50q: got %v, held %v", class, err, w.held)
+		}
+	}
+	w := newWorld()
+	w.add(job("b", pipeline.BuildJob))
+	if _, err := w.service().Claim(t.Context(), pipeline.Worker{Kind: pipeline.BuildJob, Classes: []string{"build||", "build|arm,gpu|large"}}, time.Millisecond); err != nil {
+		t.Errorf("good classes: %v", err)
+	}
+}
+
 // Every call of a worker that no longer holds the job is refused and changes
 // nothing.
 func TestStaleCallsAreRefused(t *testing.T) {

@@ -277,7 +277,7 @@ func below(prefix string, inside, outside http.Handler) http.Handler {
 // serveHTTP serves until ctx ends, and then ends what is under way in order;
 // drain ends the streams that would never end by themselves.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, drain func()) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	srv := &http.Server{Handler: defaultBodyLimits.wrap(h), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	srv.RegisterOnShutdown(drain)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
