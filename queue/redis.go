@@ -27,6 +27,7 @@ func limited(ctx context.Context) (context.Context, context.CancelFunc) {
 // spells them, and with "+cluster" after the scheme for a Redis Cluster. It
 // connects on first use. The caller closes it.
 func Open(address string) (redis.UniversalClient, error) {
+	redis.SetLogger(silent{})
 	scheme, rest, found := strings.Cut(address, "://")
 	if !found {
 		return nil, errors.New("redis address: want redis://, rediss:// or unix://")
@@ -53,6 +54,12 @@ func Open(address string) (redis.UniversalClient, error) {
 func unnoticed() *maintnotifications.Config {
 	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
+
+// silent takes what the library would print to standard error by itself, past
+// our log and its mask. Every such trouble also comes back as an error.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // withoutURL drops the address from a parser's error: it may hold a password.
 func withoutURL(err error) error {
