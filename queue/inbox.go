@@ -24,6 +24,10 @@ type InboxOptions struct {
 	// Tries is how often an entry is handled before it is a dead letter; 0
 	// means 8.
 	Tries int
+	// Deaths is how many processes may die over an entry before it is a dead
+	// letter; 0 means 30. A process that was killed says nothing against what it
+	// had in hand; thirty of them do.
+	Deaths int
 	// Retry is how long the first retry waits, and each next one twice as long
 	// up to MaxRetry, with jitter; 0 means 1 s and 5 min.
 	Retry, MaxRetry time.Duration
@@ -57,6 +61,9 @@ func (o InboxOptions) withDefaults() InboxOptions {
 	o.Lease = max(o.Lease, time.Second)
 	if o.Tries == 0 {
 		o.Tries = 8
+	}
+	if o.Deaths == 0 {
+		o.Deaths = 30
 	}
 	if o.KeepCount == 0 {
 		o.KeepCount = 100_000

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -181,7 +183,7 @@ func (in *Inbox) guarded(ctx context.Context, s shard, it item, h Handler) (d *p
 	case "delivery":
 		delivery, err := in.load(ctx, s, it.value)
 		if err != nil {
-			return nil, err
+			return nil, in.postpone(time.Now(), err)
 		}
 		decision, err := h.Delivery(ctx, delivery)
 		return &decision, in.postpone(delivery.ReceivedAt, err)
@@ -190,7 +192,7 @@ func (in *Inbox) guarded(ctx context.Context, s shard, it item, h Handler) (d *p
 }
 
 // postponed is a failure that says nothing against its entry: a forge asks to
-// be left alone, or is away.
+// be left alone or is away, or Redis is.
 type postponed struct {
 	error
 	wait time.Duration
@@ -206,12 +208,28 @@ const longestPostponement = time.Hour
 // old for that. The pauses grow with its age.
 func (in *Inbox) postpone(since time.Time, err error) error {
 	after, later := pipeline.RetryAfter(err)
+	later = later || away(err)
 	age := time.Since(since)
 	if !later || age > in.opts.Patience {
 		return err
 	}
 	pause := max(in.opts.Retry, min(age/4, in.opts.MaxRetry), min(after, longestPostponement))
 	return &postponed{err, pause + rand.N(pause/4+1)}
+}
+
+// away reports whether err says that Redis could not be reached, or is not
+// ready yet.
+func away(err error) bool {
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errSlow) {
+		return true
+	}
+	for _, prefix := range []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "TRYAGAIN"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // settleEntry takes an entry off and records the decision on its delivery. The

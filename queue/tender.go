@@ -35,8 +35,8 @@ func (t *tender) end(s shard, entry string) {
 // tendShard does all that one part needs.
 //
 //	KEYS  stream, retries, retriesData, dead
-//	ARGV  group, consumer, ms after which an entry counts as left, tries after
-//	      which it is dead, base of seen marks, most dead letters, and then the
+//	ARGV  group, consumer, ms after which an entry counts as left, deaths of its
+//	      processes after which it is dead, base of seen marks, most dead letters, and then the
 //	      entries being handled here
 //	returns ms until the next retry is due, -1: none
 var tendShard = redis.NewScript(`
@@ -56,12 +56,12 @@ for _, p in ipairs(redis.call('XPENDING', stream, group, 'IDLE', ARGV[3], '-', '
     local f = {}
     for i = 1, #e[2], 2 do f[e[2][i]] = e[2][i + 1] end
     redis.call('XDEL', stream, p[1])
-    local n = tonumber(f.n) + 1
-    if n >= tonumber(ARGV[4]) then
-      redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'k', f.k, 'v', f.v, 'n', n, 'why', 'its process died each time', 'at', now)
+    local d = tonumber(f.d or '0') + 1
+    if d >= tonumber(ARGV[4]) then
+      redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 'k', f.k, 'v', f.v, 'n', d, 'why', 'its process died each time', 'at', now)
       if f.k == 'delivery' and redis.call('EXISTS', ARGV[5] .. f.v) == 1 then redis.call('SET', ARGV[5] .. f.v, 'failed', 'KEEPTTL') end
     else
-      redis.call('XADD', stream, '*', 'k', f.k, 'v', f.v, 'n', n)
+      redis.call('XADD', stream, '*', 'k', f.k, 'v', f.v, 'n', f.n, 'd', d)
     end
   end
 end
@@ -135,7 +135,7 @@ func (t *tender) send(ctx context.Context, run evaluate) ([]*redis.Cmd, error) {
 	_, err := t.in.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for s := range shard(shards) {
 			keys := []string{s.events(), s.retries(), s.retriesData(), s.dead()}
-			args := []any{inboxGroup, t.in.consumer, left.Milliseconds(), t.in.opts.Tries, s.seen(""), deadLimit}
+			args := []any{inboxGroup, t.in.consumer, left.Milliseconds(), t.in.opts.Deaths, s.seen(""), deadLimit}
 			answers = append(answers, run(ctx, p, keys, append(args, handling[s]...)...))
 		}
 		return nil
