@@ -90,10 +90,11 @@ func (r *build) accept(spec *buildspec.Spec, problems specfile.Problems, name st
 			r.annotate(name, p)
 		}
 	}
-	for _, p := range problems.Errors() {
-		mistake := &pipeline.UserError{Code: cmp.Or(p.Code, codeYAML), Msg: p.Text()}
+	if errs := problems.Errors(); len(errs) > 0 {
+		first := errs[0]
+		mistake := &pipeline.UserError{Code: cmp.Or(first.Code, codeYAML), Msg: first.Text()}
 		if inRepo {
-			mistake.File, mistake.Line, mistake.Column = name, p.Line, p.Column
+			mistake.File, mistake.Line, mistake.Column = name, first.Line, first.Column
 		}
 		return mistake
 	}

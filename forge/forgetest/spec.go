@@ -56,13 +56,16 @@ func (s *spec) route(r *http.Request) (*routers.Route, map[string]string) {
 	given := strings.Split(r.URL.EscapedPath(), "/")
 	var best *routers.Route
 	var bestParams map[string]string
+	literals := -1
 	for path, item := range s.doc.Paths.Map() {
 		op := item.GetOperation(r.Method)
 		if op == nil {
 			continue
 		}
-		params, ok := match(strings.Split(path, "/"), given, multiSegment(op))
-		if ok && (best == nil || len(params) < len(bestParams)) {
+		pattern := strings.Split(path, "/")
+		params, ok := match(pattern, given, multiSegment(op))
+		if n := len(pattern) - len(params); ok && n > literals {
+			literals = n
 			best = &routers.Route{Spec: s.doc, Path: path, PathItem: item, Method: r.Method, Operation: op}
 			bestParams = params
 		}
