@@ -87,7 +87,7 @@ bench: build ## beside their floors: the whole program (bench/run), then go benc
 
 .PHONY: chaos
 chaos: ## kill server, runner and Redis 200 times under pushes; SLIPWAY_CHAOS_SEED repeats a run
-	SLIPWAY_CHAOS=1 $(gotest) -- -timeout 60m -count 1 -run '^TestChaos$$' ./test/e2e
+	SLIPWAY_CHAOS=1 $(gotest) -- -timeout 60m -count 1 -run '^TestChaos(Docker)?$$' ./test/e2e
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=10s; PKGS=./runner/buildspec

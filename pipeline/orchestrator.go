@@ -376,22 +376,37 @@ func (o *Orchestrator) rerun(ctx context.Context, d Delivery, e forge.Event) (De
 	if err != nil {
 		return Decision{}, err
 	}
-	out := Decision{Decision: DecisionStarted, Reason: "asked to run again"}
+	out := Decision{Decision: DecisionStarted, Reason: rerunReason}
 	for _, id := range ids {
-		again, err := o.Rerun(ctx, id, d.Forge, d.ID, d.Attempt, e.Sender)
-		switch {
-		case errors.Is(err, ErrNotFound):
+		x, err := o.store.Execution(ctx, id)
+		if errors.Is(err, ErrNotFound) {
 			continue
-		case err != nil:
+		}
+		if err != nil {
 			return Decision{}, err
 		}
-		out.Executions = append(out.Executions, again)
+		again, err := o.Rerun(ctx, id, d.Forge, d.ID, d.Attempt, e.Sender)
+		switch {
+		case err != nil:
+			return Decision{}, err
+		case x.Gate != "": // asking again approves nothing; the remark is repeated
+			out.Reason = x.Gate
+		default:
+			out.Executions = append(out.Executions, again)
+		}
 	}
-	if len(out.Executions) == 0 {
+	switch {
+	case len(out.Executions) > 0:
+		return out, nil
+	case out.Reason != rerunReason:
+		return Decision{Decision: DecisionIgnored, Reason: out.Reason}, nil
+	default:
 		return Decision{Decision: DecisionIgnored, Reason: "no execution of ours is known for commit " + ShortSHA(e.Check.SHA)}, nil
 	}
-	return out, nil
 }
+
+// rerunReason is why an execution that repeats another one was started.
+const rerunReason = "asked to run again"
 
 // The buttons that a completed check shows.
 const (

@@ -18,6 +18,16 @@ type bundles struct {
 	data    string
 }
 
+// sweep removes what a killed server left. The data folder is this process's
+// alone.
+func (b bundles) sweep() error {
+	left, err := filepath.Glob(filepath.Join(b.data, "tmp", "bundle-*"))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
 // Bundle writes the commit's files, without git's own, as a tar.
 func (b bundles) Bundle(ctx context.Context, o pipeline.SourceOrder, w io.Writer) (err error) {
 	temp := filepath.Join(b.data, "tmp")

@@ -55,6 +55,9 @@ func newPlatform(ctx context.Context, cfg config.Config, log *slog.Logger) (*pla
 		p.close()
 		return nil, err
 	}
+	if err := (bundles{data: cfg.Data}).sweep(); err != nil {
+		return nil, err
+	}
 	p.wire()
 	return p, nil
 }
