@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -98,7 +97,8 @@ func (s *Store) wait(ctx context.Context, channel string, fallback time.Duration
 // waited turns the end of the waiting time into no error. The connection's own
 // deadline may come a moment before the context's.
 func waited(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	var network net.Error
+	if err == nil || ctx.Err() != nil || errors.As(err, &network) && network.Timeout() {
 		return nil
 	}
 	return fmt.Errorf("waiting for a change: %w", err)
