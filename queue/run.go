@@ -60,8 +60,18 @@ func (in *Inbox) Run(ctx context.Context, h Handler) error {
 	return nil
 }
 
-// deliveriesAtOnce is how many deliveries a process handles at a time.
-const deliveriesAtOnce = 32
+const (
+	// deliveriesAtOnce is how many deliveries a process handles at a time. More
+	// would get no more done and take processor and disk from answering webhooks.
+	deliveriesAtOnce = 8
+	// roomWait is how long a delivery waits for room. One that finds none makes
+	// way for what comes behind it, and is looked at again after busyPause.
+	roomWait  = time.Second
+	busyPause = 3 * time.Second
+)
+
+// errBusy: all deliveries in hand wait for their forges.
+var errBusy = errors.New("too many deliveries wait for their forges")
 
 // reader reads the parts. Events are handled in their order within a part.
 // Deliveries ask forges and repositories, which may take long or never answer,
@@ -92,7 +102,7 @@ func (r *reader) read(ctx context.Context, s shard) {
 	}
 }
 
-// take handles an entry, or has it handled aside if there is room.
+// take handles an entry, has it handled aside if there is room, or puts it off.
 func (r *reader) take(ctx context.Context, s shard, m redis.XMessage, deliveries *sync.WaitGroup) {
 	it := itemOf(m)
 	r.tender.begin(s, it.id)
@@ -104,11 +114,20 @@ func (r *reader) take(ctx context.Context, s shard, m redis.XMessage, deliveries
 		handle()
 		return
 	}
-	r.aside <- struct{}{}
-	deliveries.Go(func() {
-		defer func() { <-r.aside }()
-		handle()
-	})
+	wait := time.NewTimer(roomWait)
+	defer wait.Stop()
+	select {
+	case r.aside <- struct{}{}:
+		deliveries.Go(func() {
+			defer func() { <-r.aside }()
+			handle()
+		})
+	case <-wait.C:
+		defer r.tender.end(s, it.id)
+		if err := r.in.failed(ctx, s, it, &postponed{errBusy, busyPause + rand.N(busyPause)}); err != nil {
+			r.in.log.WarnContext(ctx, "an entry of the inbox is left to be taken over", "error", err)
+		}
+	}
 }
 
 func (in *Inbox) makeGroup(ctx context.Context, s shard) error {
