@@ -124,7 +124,12 @@ func (w *world) Cancel(_ context.Context, ref pipeline.JobRef, _ string) (bool, 
 	return false, nil
 }
 
-func (w *world) Lost(context.Context, int) ([]pipeline.Job, error) { return nil, nil }
+func (w *world) Lost(context.Context, int) (lost []pipeline.Job, err error) {
+	for id := range w.held {
+		lost = append(lost, job(id, pipeline.BuildJob))
+	}
+	return lost, nil
+}
 func (w *world) Drop(_ context.Context, ref pipeline.JobRef) error {
 	delete(w.held, ref.ID)
 	return nil
@@ -525,6 +530,20 @@ func TestRecordsAreClosed(t *testing.T) {
 		}
 		if b := w.builds["b"]; b.Status != pipeline.BuildStopped || b.EndedAt.IsZero() || b.Failure.Message != "superseded" {
 			t.Errorf("record: %+v", b)
+		}
+	})
+	t.Run("a lost job says whether it was begun", func(t *testing.T) {
+		w := newWorld()
+		s := w.service()
+		w.add(job("b", pipeline.BuildJob))
+		ref := claim(t, s).Job.Ref()
+		for _, unbegun := range []bool{true, false} {
+			if lost, err := s.Lost(t.Context(), 1); err != nil || len(lost) != 1 || lost[0].Unbegun != unbegun {
+				t.Fatalf("got %+v, %v, want unbegun %t", lost, err, unbegun)
+			}
+			if err := s.Report(t.Context(), ref, pipeline.Build{Status: pipeline.BuildInProgress, Phases: []pipeline.Phase{{Type: "PROVISIONING"}}}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 	t.Run("a lost job", func(t *testing.T) {

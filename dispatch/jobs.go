@@ -58,9 +58,18 @@ func (s *Service) Cancel(ctx context.Context, ref pipeline.JobRef, reason string
 	return removed, err
 }
 
-// Lost are jobs whose worker is gone.
+// Lost are jobs whose worker is gone. The first that a worker reports is
+// that it began its first phase, so nothing says that one without phases did.
 func (s *Service) Lost(ctx context.Context, n int) ([]pipeline.Job, error) {
-	return s.queue.Lost(ctx, n)
+	jobs, err := s.queue.Lost(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	for i := range jobs {
+		b, err := s.records.Build(ctx, jobs[i].ID)
+		jobs[i].Unbegun = err == nil && len(b.Phases) == 0
+	}
+	return jobs, nil
 }
 
 // Drop ends a lost job.

@@ -187,14 +187,24 @@ func (s *step) ended() {
 	s.proceed(x, i)
 }
 
+// unbegunLimit is how many attempts may be lost on their way to a worker, on
+// top of those that count as retries: nothing of them has run, so a server that
+// is restarted often should not fail a build by it.
+const unbegunLimit = 20
+
 // lost ends an attempt whose worker is gone; the next one starts by itself
 // unless too many were lost.
 func (s *step) lost() {
 	x, i, j, a := s.attempt()
-	if a == nil {
+	switch {
+	case a == nil:
 		return
+	case s.e.Unbegun && a.Unbegun < unbegunLimit && x.Status != Stopping:
+		a.Unbegun++
+		s.again(x, i, j, time.Time{})
+	default:
+		s.infrastructure(x, i, j, RunnerLost, "the worker of this attempt is gone")
 	}
-	s.infrastructure(x, i, j, RunnerLost, "the worker of this attempt is gone")
 	s.proceed(x, i)
 }
 
@@ -208,14 +218,19 @@ func (s *step) infrastructure(x *Execution, i, j int, code, message string) {
 		s.fail(a, code, fmt.Sprintf("%s (attempt %d)", message, a.Attempt), BuildFault)
 		return
 	}
-	next := ActionExecution{
-		Name: a.Name, Status: InProgress, Attempt: a.Attempt + 1, Lost: a.Lost, Kind: a.Kind,
-		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job),
-	}
-	*a = next
 	var notBefore time.Time
 	if code != RunnerLost {
 		notBefore = s.e.At.Add(retryDelay * time.Duration(a.Lost))
+	}
+	s.again(x, i, j, notBefore)
+}
+
+// again makes an action's next attempt.
+func (s *step) again(x *Execution, i, j int, notBefore time.Time) {
+	a := &x.Stages[i].Actions[j]
+	*a = ActionExecution{
+		Name: a.Name, Status: InProgress, Attempt: a.Attempt + 1, Lost: a.Lost, Unbegun: a.Unbegun, Kind: a.Kind,
+		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job),
 	}
 	s.enqueue(x, i, j, notBefore)
 }

@@ -169,7 +169,7 @@ func (p *player) job() {
 			BuildSucceeded, BuildSucceeded, BuildFailed, BuildFault, BuildTimedOut, BuildStopped,
 		}).Draw(p.rt, "outcome")}
 	case "lose":
-		e.Type = JobLost
+		e.Type, e.Unbegun = JobLost, rapid.Bool().Draw(p.rt, "unbegun")
 	case "refuse":
 		e.Type, e.Reason = JobRefused, "no image"
 	}

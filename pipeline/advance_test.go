@@ -312,6 +312,29 @@ func TestCase33LostRunner(t *testing.T) {
 	}
 }
 
+// An attempt that never reached its worker uses up no retry, but there is an
+// end to them as well.
+func TestUnbegunAttemptsAreNoRetries(t *testing.T) {
+	w := newWorld(t)
+	x := w.start(f1(SupersededMode))
+	lose := func(unbegun bool) {
+		a := w.all[x].Stage("Build").Action("b")
+		w.send(Event{Type: JobLost, Execution: x, Stage: "Build", Action: "b", Attempt: a.Attempt, Unbegun: unbegun})
+	}
+	for range unbegunLimit {
+		lose(true)
+	}
+	lose(false)
+	lose(true)
+	if a := w.all[x].Stage("Build").Action("b"); a.Status != InProgress || a.Attempt != unbegunLimit+3 || a.Lost != 2 {
+		t.Errorf("after %d unbegun attempts and two more: %+v", unbegunLimit, a)
+	}
+	lose(true)
+	if a := w.all[x].Stage("Build").Action("b"); a.Status != Failed || a.Error.Code != RunnerLost {
+		t.Errorf("it goes on for ever: %+v", a)
+	}
+}
+
 func TestBrokenDefinitionFailsInSource(t *testing.T) {
 	w := newWorld(t)
 	w.send(Event{Type: StartRequested, Start: &Start{

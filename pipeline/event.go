@@ -45,6 +45,7 @@ type Event struct {
 	Attempt   int      `json:"attempt,omitempty"`
 	Worker    string   `json:"worker,omitempty"`
 	Outcome   *Outcome `json:"outcome,omitempty"`
+	Unbegun   bool     `json:"unbegun,omitempty"` // JobLost: as Job.Unbegun
 
 	// Revive is the ended execution that a retry is about; the orchestrator
 	// loads it.

@@ -87,7 +87,8 @@ type ActionExecution struct {
 	Name    string   `json:"name"`
 	Status  Status   `json:"status,omitempty"`
 	Attempt int      `json:"attempt,omitempty"` // from 1; 0: not started
-	Lost    int      `json:"lost,omitempty"`    // attempts that lost their worker
+	Lost    int      `json:"lost,omitempty"`    // attempts that lost their worker, or that the service failed
+	Unbegun int      `json:"unbegun,omitempty"` // attempts that were lost on the way to their worker
 	Job     string   `json:"job,omitempty"`     // build ID or deployment ID of this attempt
 	Kind    JobKind  `json:"kind,omitempty"`
 	Class   string   `json:"class,omitempty"`

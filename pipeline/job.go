@@ -42,6 +42,9 @@ type Job struct {
 	NotBefore   time.Time     `json:"not_before,omitzero"`
 	Trusted     bool          `json:"trusted"`
 	Trace       string        `json:"trace,omitempty"`
+	// Unbegun is set on a lost job whose worker was never heard of after it was
+	// given the job: nothing says that it ever got the answer to its claim.
+	Unbegun bool `json:"unbegun,omitempty"`
 }
 
 // Class names the queue that the job waits in: its labels and compute type.

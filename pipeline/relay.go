@@ -214,7 +214,7 @@ func (r *Relay) endLost(ctx context.Context, j Job) error {
 	r.log.WarnContext(ctx, "a worker is gone", "job", j.ID, "attempt", j.Attempt, "execution", j.Execution)
 	e := Event{
 		V: 1, ID: fmt.Sprintf("lost:%s:%d", j.ID, j.Token), Type: JobLost, Board: j.Pipeline, At: r.now().UTC(),
-		Execution: j.Execution, Stage: j.Stage, Action: j.Action, Attempt: j.Attempt,
+		Execution: j.Execution, Stage: j.Stage, Action: j.Action, Attempt: j.Attempt, Unbegun: j.Unbegun,
 	}
 	if err := r.events.Submit(ctx, e); err != nil {
 		return err
