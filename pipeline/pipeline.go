@@ -31,13 +31,47 @@ type Pipeline struct {
 	Mode    Mode    `json:"mode"`
 	Stages  []Stage `json:"stages"`
 	Implied bool    `json:"implied,omitempty"` // from the presence of buildspec and appspec
+	// File is where the definition stands in the repository; empty if implied.
+	File string `json:"file,omitempty"`
+	// SupersedeApprovals lets a newer execution take the place of one that only
+	// waits for an approval (CodePipeline reference 3.9).
+	SupersedeApprovals bool           `json:"supersede_approvals,omitempty"`
+	Variables          []VariableSpec `json:"variables,omitempty"`
+}
+
+// VariableSpec declares a pipeline variable, #{variables.NAME}.
+type VariableSpec struct {
+	Name        string `json:"name"`
+	Default     string `json:"default,omitempty"`
+	Required    bool   `json:"required,omitempty"` // there is no default
+	Description string `json:"description,omitempty"`
 }
 
 // Stage is the unit of locking and retry.
 type Stage struct {
 	Name    string   `json:"name"`
 	Actions []Action `json:"actions"`
+	// Environment names what the stage deploys to, whose protections are the
+	// server's.
+	Environment string    `json:"environment,omitempty"`
+	OnFailure   OnFailure `json:"on_failure,omitzero"`
 }
+
+// OnFailure is what happens by itself when a stage fails, once for each stage
+// execution (CodePipeline reference 3.6, 3.7).
+type OnFailure struct {
+	Retry    RetryMode `json:"retry,omitempty"` // empty: no retry
+	Rollback bool      `json:"rollback,omitempty"`
+}
+
+// RetryMode says which actions of a failed stage run again.
+type RetryMode string
+
+// The ways to retry a stage.
+const (
+	FailedActions RetryMode = "FAILED_ACTIONS"
+	AllActions    RetryMode = "ALL_ACTIONS"
+)
 
 // Category is the kind of work that an action does.
 type Category string
@@ -47,19 +81,37 @@ const (
 	Source   Category = "Source"
 	BuildCat Category = "Build"
 	Deploy   Category = "Deploy"
+	Test     Category = "Test"
 	Approval Category = "Approval"
+	Invoke   Category = "Invoke"
+)
+
+// The providers of actions, by what a pipeline file calls them.
+const (
+	GitProvider        = "Git"        // a source: this repository
+	CodeBuildProvider  = "CodeBuild"  // build: a buildspec in a container
+	CommandsProvider   = "Commands"   // run: commands in a container
+	ManualProvider     = "Manual"     // approve
+	CodeDeployProvider = "CodeDeploy" // codedeploy: a deployment to a group
+	HTTPProvider       = "HTTP"       // http: a request; succeeds with 2xx
 )
 
 // Action is one unit of work by a provider.
 type Action struct {
 	Name     string   `json:"name"`
 	Category Category `json:"category"`
-	Provider string   `json:"provider"`  // Git, CodeBuild, CodeDeploy, Manual
+	Provider string   `json:"provider"`  // one of the ...Provider constants
 	RunOrder int      `json:"run_order"` // actions of the same order run side by side
-	// Configuration are the provider's settings, such as Buildspec, Image or
-	// DeploymentGroupName.
+	// Configuration are the provider's settings under the Config... keys. Its
+	// values, and those of Commands and Environment, may hold #{namespace.key}.
 	Configuration map[string]string `json:"configuration,omitempty"`
-	Inputs        []string          `json:"inputs,omitempty"`
+	Commands      []string          `json:"commands,omitempty"`    // of run
+	Environment   map[string]string `json:"environment,omitempty"` // variables for build and run
+	Exports       []string          `json:"exports,omitempty"`     // variables that run's commands leave for later actions
+	Approvers     []string          `json:"approvers,omitempty"`   // of approve: logins or org/team; empty: whoever may write
+	// Namespace is what #{Namespace.key} refers to this action's outputs by.
+	Namespace string   `json:"namespace,omitempty"`
+	Inputs    []string `json:"inputs,omitempty"` // artifact names; the first is the primary one
 	Outputs       []string          `json:"outputs,omitempty"`
 	Timeout       time.Duration     `json:"timeout,omitempty"` // 0: the provider's default
 	// Class and Concurrency are the queue's words for this action's jobs.
@@ -73,6 +125,17 @@ const (
 	ConfigBuildspec = "Buildspec"
 	ConfigImage     = "Image"
 	ConfigGroup     = "DeploymentGroupName"
+	// ConfigApplication is codedeploy's application.
+	ConfigApplication = "ApplicationName"
+	// ConfigProject is the server's project whose settings a build takes.
+	ConfigProject = "ProjectName"
+	// ConfigMessage and ConfigLink are what an approval shows.
+	ConfigMessage = "CustomData"
+	ConfigLink    = "ExternalEntityLink"
+	// ConfigURL, ConfigMethod and ConfigBody are http's request.
+	ConfigURL    = "Url"
+	ConfigMethod = "Method"
+	ConfigBody   = "Body"
 )
 
 // Config is one configuration value of an action; "" if it has none.
