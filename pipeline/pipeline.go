@@ -110,10 +110,10 @@ type Action struct {
 	Exports       []string          `json:"exports,omitempty"`     // variables that run's commands leave for later actions
 	Approvers     []string          `json:"approvers,omitempty"`   // of approve: logins or org/team; empty: whoever may write
 	// Namespace is what #{Namespace.key} refers to this action's outputs by.
-	Namespace string   `json:"namespace,omitempty"`
-	Inputs    []string `json:"inputs,omitempty"` // artifact names; the first is the primary one
-	Outputs       []string          `json:"outputs,omitempty"`
-	Timeout       time.Duration     `json:"timeout,omitempty"` // 0: the provider's default
+	Namespace string        `json:"namespace,omitempty"`
+	Inputs    []string      `json:"inputs,omitempty"` // artifact names; the first is the primary one
+	Outputs   []string      `json:"outputs,omitempty"`
+	Timeout   time.Duration `json:"timeout,omitempty"` // 0: the provider's default
 	// Class and Concurrency are the queue's words for this action's jobs.
 	Labels      string `json:"labels,omitempty"`
 	Compute     string `json:"compute,omitempty"`
