@@ -58,12 +58,7 @@ func (s *Server) listDeliveries(c *gin.Context) {
 }
 
 func (s *Server) getDelivery(c *gin.Context) {
-	d, err := s.findDelivery(c.Request.Context(), c.Query("forge"), c.Param("id"))
-	if err == nil && d.BodyBlob != "" && s.Bodies != nil {
-		if d.Body, err = s.Bodies.Body(c.Request.Context(), d.BodyBlob); errors.Is(err, pipeline.ErrNotFound) {
-			err = nil // retention was faster; the rest of the record is worth showing
-		}
-	}
+	d, err := s.delivery(c)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -138,15 +133,18 @@ func (s *Server) listDeadLetters(c *gin.Context) {
 }
 
 func (s *Server) replayDeadLetter(c *gin.Context) {
-	err := error(pipeline.ErrNotFound)
-	if s.DeadLetters != nil {
-		err = s.DeadLetters.ReplayDeadLetter(c.Request.Context(), c.Param("id"))
-	}
-	if err != nil {
+	if err := s.retryDeadLetter(c); err != nil {
 		s.fail(c, err)
 		return
 	}
 	c.Status(http.StatusNoContent)
+}
+
+func (s *Server) retryDeadLetter(c *gin.Context) error {
+	if s.DeadLetters == nil {
+		return pipeline.ErrNotFound
+	}
+	return s.DeadLetters.ReplayDeadLetter(c.Request.Context(), c.Param("id"))
 }
 
 func (s *Server) listWorkers(c *gin.Context) {

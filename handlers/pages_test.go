@@ -118,6 +118,8 @@ var pagesWant = []struct {
 	{"running build", "/builds/" + handlerstest.RunningBuild, []string{"In progress", "mixing yellow"}},
 	{"deployment", "/deployments/" + handlerstest.GoodDeployment, []string{"Lifecycle events", "ApplicationStart", "production", "212 files installed"}},
 	{"deliveries", "/deliveries", []string{"pull_request.synchronize", "no trigger matched: refs/tags/v1 is a tag", "Refused", "signature", "Queued", "Execution 0b5c7d1e"}},
+	{"delivery", "/deliveries/72d3162e-cc78-11e3-81ab-4c9367dc0902?forge=github", []string{"pull_request.synchronize", "harbour/crane", "X-Github-Event", "GitHub-Hookshot/a1b2c3", "\"number\": 12", "<script>alert(1)</script>"}},
+	{"dead letters", "/dead-letters", []string{"inbox 3", "connection refused", "8 attempts"}},
 	{"sign-in", "/sign-in", []string{"Sign in", "Token"}},
 }
 

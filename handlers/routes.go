@@ -151,7 +151,10 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.GET("/builds/:id", read, s.buildPage)
 	web.GET("/deployments/:id", read, s.buildPage)
 	web.GET("/deliveries", read, s.deliveriesPage)
+	web.GET("/deliveries/:id", read, s.deliveryPage)
 	web.POST("/deliveries/:id/replay", write, s.replayForm)
+	web.GET("/dead-letters", read, s.deadLettersPage)
+	web.POST("/dead-letters/:id/replay", write, s.replayDeadLetterForm)
 }
 
 // ginPath is an OpenAPI path as gin writes it.

@@ -224,12 +224,16 @@ func (a *app) deliveriesCommand() *cobra.Command {
 }
 
 func (a *app) explainCommand() *cobra.Command {
-	return a.asker("explain DELIVERY", "Say why a delivery did or didn't start something",
+	var asJSON bool
+	c := a.asker("explain DELIVERY", "Say why a delivery did or didn't start something",
 		"DELIVERY is the forge's delivery ID, or FORGE/ID. "+serverNote, cobra.ExactArgs(1),
 		func(ctx context.Context, api *client.Client, args []string) error {
 			d, err := findDelivery(ctx, api, args[0])
 			if err != nil {
 				return err
+			}
+			if asJSON {
+				return a.printJSON(d)
 			}
 			fmt.Fprintf(a.stdout, "%s %s of %s, received %s\nverdict:  %s\ndecision: %s\nreason:   %s\n",
 				d.Forge, strings.TrimSuffix(d.Event+"."+d.Action, "."), orDefault(d.Repo, "no repository"),
@@ -239,10 +243,13 @@ func (a *app) explainCommand() *cobra.Command {
 			}
 			return nil
 		})
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, with headers and body")
+	return c
 }
 
 func (a *app) replayCommand() *cobra.Command {
-	return a.asker("replay DELIVERY", "Run a recorded webhook delivery again",
+	var asJSON bool
+	c := a.asker("replay DELIVERY", "Run a recorded webhook delivery again",
 		"DELIVERY is the forge's delivery ID, or FORGE/ID. "+serverNote, cobra.ExactArgs(1),
 		func(ctx context.Context, api *client.Client, args []string) error {
 			d, err := findDelivery(ctx, api, args[0])
@@ -253,9 +260,50 @@ func (a *app) replayCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				return a.printJSON(map[string]any{"forge": d.Forge, "delivery": d.ID, "attempt": n})
+			}
 			fmt.Fprintf(a.stderr, "replaying %s/%s, attempt %d\n", d.Forge, d.ID, n)
 			return nil
 		})
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (a *app) deadLettersCommand() *cobra.Command {
+	var after string
+	var limit int
+	var asJSON bool
+	c := a.asker("dead-letters", "List what failed too often", "A dead letter is a delivery, event or job that could not be handled however often it was tried. "+serverNote,
+		cobra.NoArgs, func(ctx context.Context, api *client.Client, _ []string) error {
+			page, err := api.DeadLetters(ctx, limit, after)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(page)
+			}
+			return a.table("ID\tQUEUE\tATTEMPTS\tAGE\tREASON", func(row func(...any)) {
+				for _, d := range page.Items {
+					row(d.ID, d.Queue, d.Attempts, age(d.FailedAt), d.Reason)
+				}
+			})
+		})
+	f := c.Flags()
+	f.IntVar(&limit, "limit", 20, "how many, at most 200")
+	f.StringVar(&after, "after", "", "the page before's `next`")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	c.AddCommand(a.asker("replay ID...", "Give dead letters another chance", serverNote, cobra.MinimumNArgs(1),
+		func(ctx context.Context, api *client.Client, ids []string) error {
+			for _, id := range ids {
+				if err := api.ReplayDeadLetter(ctx, id); err != nil {
+					return fmt.Errorf("dead letter %s: %w", id, err)
+				}
+				fmt.Fprintln(a.stderr, "replaying", id)
+			}
+			return nil
+		}))
+	return c
 }
 
 // findDelivery takes FORGE/ID, or an ID of whichever forge knows it.

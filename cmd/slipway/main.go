@@ -115,7 +115,7 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand()},
 		"ask": {
 			a.executionsCommand(), a.logsCommand(), a.stopCommand(), a.retryCommand(),
-			a.deliveriesCommand(), a.explainCommand(), a.replayCommand(), a.runnersCommand(),
+			a.deliveriesCommand(), a.explainCommand(), a.replayCommand(), a.deadLettersCommand(), a.runnersCommand(),
 		},
 	} {
 		for _, c := range commands {

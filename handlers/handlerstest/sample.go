@@ -1,11 +1,14 @@
 package handlerstest
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/handlers"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -166,7 +169,9 @@ func (s *State) addDeliveries(now time.Time) {
 	for i, d := range []pipeline.Delivery{
 		{Event: "ping", Decision: pipeline.DecisionIgnored, Reason: "a test of the webhook", ReceivedAt: now.Add(-4 * time.Hour)},
 		{Event: "push", Decision: pipeline.DecisionStarted, Executions: []string{GoodExecution}, ReceivedAt: now.Add(-3 * time.Hour)},
-		{Event: "pull_request", Action: "synchronize", Decision: pipeline.DecisionStarted, Executions: []string{FailedExecution}, ReceivedAt: now.Add(-12 * time.Minute)},
+		{Event: "pull_request", Action: "synchronize", Decision: pipeline.DecisionStarted, Executions: []string{FailedExecution}, ReceivedAt: now.Add(-12 * time.Minute),
+			Headers: http.Header{"X-Github-Event": {"pull_request"}, "User-Agent": {"GitHub-Hookshot/a1b2c3"}},
+			Body:    []byte(`{"action":"synchronize","number":12,"pull_request":{"title":"Swing the jib faster <script>alert(1)</script>"}}`)},
 		{Event: "push", Verdict: pipeline.Refused, Reason: "signature", ReceivedAt: now.Add(-5 * time.Minute)},
 		{Event: "push", Decision: pipeline.DecisionIgnored, Reason: "no trigger matched: refs/tags/v1 is a tag", ReceivedAt: now.Add(-2 * time.Minute)},
 		{Event: "push", ReceivedAt: now.Add(-2 * time.Second)},
@@ -182,4 +187,8 @@ func (s *State) addDeliveries(now time.Time) {
 			}
 		})
 	}
+	s.AddDead(handlers.DeadLetter{
+		ID: "events-7", Queue: "inbox 3", Reason: "loading the Board: connection refused", Attempts: 8, FailedAt: now.Add(-time.Hour),
+		Entry: json.RawMessage(`{"v":1,"type":"job.ended"}`),
+	})
 }

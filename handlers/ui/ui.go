@@ -103,6 +103,34 @@ type Deliveries struct {
 	Newer, Older string
 }
 
+// Delivery is one webhook as it came.
+type Delivery struct {
+	Frame
+	pipeline.Delivery
+	Headers []Header
+	// Payload is the body, indented if it is JSON, up to a length that a browser
+	// copes with; Cut says that there was more.
+	Payload string
+	Cut     bool
+}
+
+// Header is one header of a webhook.
+type Header struct{ Name, Value string }
+
+// DeadLetters is what failed too often.
+type DeadLetters struct {
+	Frame
+	Items        []DeadLetter
+	Newer, Older string
+}
+
+// DeadLetter is one entry of a queue that failed too often.
+type DeadLetter struct {
+	ID, Queue, Reason, Entry string
+	Attempts                 int
+	FailedAt                 time.Time
+}
+
 // Failure is a page that could not be shown.
 type Failure struct {
 	Frame
@@ -194,6 +222,12 @@ func (p *Pages) Build(v Build) ([]byte, error) {
 
 // Deliveries renders the ledger.
 func (p *Pages) Deliveries(v Deliveries) ([]byte, error) { return p.render("deliveries", v) }
+
+// Delivery renders one delivery.
+func (p *Pages) Delivery(v Delivery) ([]byte, error) { return p.render("delivery", v) }
+
+// DeadLetters renders what failed too often.
+func (p *Pages) DeadLetters(v DeadLetters) ([]byte, error) { return p.render("deadletters", v) }
 
 // Failure renders an error page.
 func (p *Pages) Failure(v Failure) ([]byte, error) { return p.render("failure", v) }
