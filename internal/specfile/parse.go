@@ -51,13 +51,11 @@ func Parse(data []byte, options Options) *File {
 		options.MaxBytes = DefaultMaxBytes
 	}
 	f := &File{options: options}
-	if len(data) > options.MaxBytes {
-		f.add(Problem{1, 1, Error, CodeLimit, fmt.Sprintf("the file has %d bytes: want at most %d", len(data), options.MaxBytes), ""})
+	if f.tooLarge(data) {
 		return f
 	}
-	data = f.joinSurrogates(bytes.TrimPrefix(data, []byte("\uFEFF")))
-	f.lines = strings.Split(lineBreaks.Replace(string(data)), "\n")
-	if f.unreadable(data) {
+	data, ok := f.read(data)
+	if !ok {
 		return f
 	}
 	root, ok := f.load(data)
@@ -65,6 +63,21 @@ func Parse(data []byte, options Options) *File {
 		f.Root = f.top(root)
 	}
 	return f
+}
+
+func (f *File) tooLarge(data []byte) bool {
+	if len(data) <= f.options.MaxBytes {
+		return false
+	}
+	f.add(Problem{1, 1, Error, CodeLimit, fmt.Sprintf("the file has %d bytes: want at most %d", len(data), f.options.MaxBytes), ""})
+	return true
+}
+
+// read takes in the source and reports whether it can be YAML at all.
+func (f *File) read(data []byte) ([]byte, bool) {
+	data = f.joinSurrogates(bytes.TrimPrefix(data, []byte("\uFEFF")))
+	f.lines = strings.Split(lineBreaks.Replace(string(data)), "\n")
+	return data, !f.unreadable(data)
 }
 
 // lineBreaks turns all that ends a line in YAML into \n.
