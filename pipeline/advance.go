@@ -19,6 +19,15 @@ type Rules struct {
 	// StopGrace is how long a stopped attempt's worker may take to say so; 0
 	// means a minute.
 	StopGrace time.Duration
+	// BuildTimeout is that of a build or run action that names none; 0 means an
+	// hour.
+	BuildTimeout time.Duration
+	// TransitionLimit is how long executions may wait in front of a disabled
+	// transition; 0 means 30 days, a negative time for ever (CodePipeline
+	// reference 3.5).
+	TransitionLimit time.Duration
+	// ExternalURL is where people reach the server, for #{slipway.ExecutionUrl}.
+	ExternalURL string
 }
 
 func (r Rules) retries() int {
@@ -33,6 +42,34 @@ func (r Rules) retries() int {
 
 func (r Rules) queuedTimeout() time.Duration { return orDefault(r.QueuedTimeout, 8*time.Hour) }
 func (r Rules) stopGrace() time.Duration     { return orDefault(r.StopGrace, time.Minute) }
+
+func (r Rules) transitionLimit() time.Duration {
+	return orDefault(r.TransitionLimit, 30*24*time.Hour)
+}
+
+// The time limits of actions that name none (CodePipeline reference 3.14; a
+// request's is ours).
+const (
+	approvalTimeout = 7 * 24 * time.Hour
+	deployTimeout   = 5 * 24 * time.Hour
+	requestTimeout  = 5 * time.Minute
+)
+
+// timeout is an action's time limit.
+func (r Rules) timeout(a Action) time.Duration {
+	if a.Timeout > 0 {
+		return a.Timeout
+	}
+	switch a.kind() {
+	case BuildJob:
+		return orDefault(r.BuildTimeout, time.Hour)
+	case DeployJob:
+		return deployTimeout
+	case HTTPJob:
+		return requestTimeout
+	}
+	return approvalTimeout
+}
 
 func orDefault(d, fallback time.Duration) time.Duration {
 	if d == 0 {
@@ -74,6 +111,10 @@ func Advance(b *Board, e Event, rules Rules) Change {
 		s.transition()
 	case RetryRequested:
 		s.retry()
+	case ApprovalGiven:
+		s.answer()
+	case RollbackWanted:
+		s.rollback()
 	case RerunRequested: // the orchestrator makes a start of it
 	}
 	return s.change()
@@ -89,6 +130,7 @@ type step struct {
 	effects []Effect
 	touched map[string]*Execution
 	order   []string // of first touch
+	wants   string   // an ended execution that is to go on with
 }
 
 func newStep(old *Board, e Event, rules Rules) *step {
@@ -111,7 +153,7 @@ func newStep(old *Board, e Event, rules Rules) *step {
 // change closes the step: ended executions leave the Board, and every touched
 // one is shown and reported in its new state.
 func (s *step) change() Change {
-	c := Change{Board: s.b, EventID: s.e.ID, Effects: s.effects}
+	c := Change{Board: s.b, EventID: s.e.ID, Effects: s.effects, Wants: s.wants}
 	for _, id := range s.order {
 		x := s.touched[id]
 		x.Revision++
@@ -172,8 +214,12 @@ func (s *step) do(e Effect) {
 
 // timer asks for an event to be sent back later. Its ID makes it come once.
 func (s *step) timer(x *Execution, stage string, a *ActionExecution, what string, at time.Time) {
+	id := a.Job
+	if a.Approval != nil {
+		id = a.Approval.Token
+	}
 	s.do(Effect{Type: SetTimer, Timer: &Event{
-		V: 1, ID: "timer:" + what + ":" + a.Job, Type: DeadlinePassed, Board: s.b.Key, At: at,
+		V: 1, ID: "timer:" + what + ":" + id, Type: DeadlinePassed, Board: s.b.Key, At: at,
 		Execution: x.ID, Stage: stage, Action: a.Name, Attempt: a.Attempt, Reason: what,
 	}})
 }
@@ -183,6 +229,8 @@ const (
 	timerQueued  = "queued"
 	timerRunning = "running"
 	timerStop    = "stop"
+	timerAnswer  = "answer"
+	timerOpening = "opening"
 )
 
 func (x *Execution) clone() *Execution {
@@ -196,6 +244,10 @@ func (x *Execution) clone() *Execution {
 			a.Earlier = slices.Clone(a.Earlier)
 			a.Artifacts = slices.Clone(a.Artifacts)
 			a.Exported = maps.Clone(a.Exported)
+			if a.Approval != nil {
+				approval := *a.Approval
+				a.Approval = &approval
+			}
 		}
 	}
 	return &c

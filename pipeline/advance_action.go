@@ -10,30 +10,58 @@ import (
 // is left to do (CodePipeline reference 1.2: actions of one run order start
 // together, the next order after all of them succeeded).
 func (s *step) proceed(x *Execution, i int) {
-	for !x.Status.Ended() && x.Stages[i].Status == InProgress {
+	for !x.Status.Ended() && !x.Stages[i].Status.Ended() {
+		order, ok := x.nextOrder(i)
 		if x.Stages[i].running() {
-			return
+			// Only what was retried beside actions of its order starts next to them.
+			if !ok || order > x.runningOrder(i) || x.Status == Stopping || x.Stages[i].failed() != nil {
+				return
+			}
+			s.beginOrder(x, i, order)
+			continue
 		}
 		if failed := x.Stages[i].failed(); failed != nil || x.Status == Stopping {
+			if x.Status != Stopping && s.retriesItself(x, i) {
+				continue
+			}
 			s.closeStage(x, i, failed)
 			return
 		}
-		order, ok := x.nextOrder(i)
 		if !ok {
 			s.succeedStage(x, i)
 			return
 		}
-		for j, a := range x.Pipeline.Stages[i].Actions {
-			if a.RunOrder == order && x.Stages[i].Actions[j].Status == Pending {
-				s.begin(x, i, j)
-			}
+		s.beginOrder(x, i, order)
+	}
+}
+
+func (s *step) beginOrder(x *Execution, i, order int) {
+	for j, a := range x.Pipeline.Stages[i].Actions {
+		if a.RunOrder == order && x.Stages[i].Actions[j].Status == Pending {
+			s.begin(x, i, j)
 		}
 	}
+}
+
+// runningOrder is the run order of the actions of stage i that run; there are
+// some.
+func (x *Execution) runningOrder(i int) int {
+	for j, a := range x.Pipeline.Stages[i].Actions {
+		if x.Stages[i].Actions[j].Status == InProgress {
+			return a.RunOrder
+		}
+	}
+	return 0
 }
 
 func (s *step) succeedStage(x *Execution, i int) {
 	sx := &x.Stages[i]
 	sx.Status, sx.EndedAt = Succeeded, s.e.At
+	s.shown(x, i)
+	if x.Target == "" && x.Pipeline.Mode != ParallelMode {
+		st := s.stage(sx.Name)
+		st.Good, st.GoodDefinition = x.ID, x.Pipeline.Stages[i].digest()
+	}
 	s.release(x, i)
 	s.arrive(x, i+1)
 }
@@ -42,14 +70,19 @@ func (s *step) succeedStage(x *Execution, i int) {
 func (s *step) closeStage(x *Execution, i int, failed *ActionExecution) {
 	sx := &x.Stages[i]
 	sx.EndedAt = s.e.At
+	back := false
 	if x.Status == Stopping {
 		sx.Status = Stopped
 		s.end(x, Stopped, x.Reason)
 	} else {
 		sx.Status = Failed
 		s.end(x, Failed, failed.Error.Message)
+		back = s.rollsBack(x, i)
 	}
-	s.release(x, i)
+	s.shown(x, i)
+	if !back {
+		s.release(x, i)
+	}
 }
 
 // nextOrder is the lowest run order of stage i with an action that was not
@@ -77,29 +110,68 @@ func (sx *StageExecution) failed() *ActionExecution {
 	return nil
 }
 
-// begin starts one action. What it needs no worker for ends here and now.
+// begin starts one action: its variables are filled in, its inputs found
+// (CodePipeline reference 3.3, 3.12). What it needs no worker for ends here and
+// now.
 func (s *step) begin(x *Execution, i, j int) {
 	def, a := x.Pipeline.Stages[i].Actions[j], &x.Stages[i].Actions[j]
 	a.Status, a.QueuedAt = InProgress, s.e.At
 	a.Attempt++
-	switch def.Category {
-	case Source:
-		a.StartedAt = s.e.At
-		if x.Problem != nil {
-			s.fail(a, ConfigurationError, x.Problem.Error(), BuildFailed)
-			return
-		}
-		a.Status, a.EndedAt = Succeeded, s.e.At // the revision was pinned by the trigger
-	case BuildCat:
-		s.b.Builds++
-		a.Number, a.Kind = s.b.Builds, BuildJob
-		s.enqueue(x, i, j, time.Time{})
-	case Deploy:
-		a.Kind = DeployJob
-		s.enqueue(x, i, j, time.Time{})
-	default:
-		s.fail(a, ConfigurationError, fmt.Sprintf("nothing here performs actions of category %q", def.Category), BuildFailed)
+	if def.Category == Source {
+		s.beginSource(x, a)
+		return
 	}
+	settings, err := x.settle(i, j, s.rules)
+	if err == nil {
+		a.Resolved = settings
+		_, err = x.Inputs(x.Stages[i].Name, a.Name)
+	}
+	kind := def.kind()
+	switch {
+	case err != nil:
+		s.fail(a, ConfigurationError, err.Error(), BuildFailed)
+	case def.Category == Approval:
+		s.ask(x, i, j)
+	case kind == "":
+		s.fail(a, ConfigurationError, fmt.Sprintf("nothing here performs actions of category %q by provider %q", def.Category, def.Provider), BuildFailed)
+	default:
+		if a.Kind = kind; kind == BuildJob {
+			s.b.Builds++
+			a.Number = s.b.Builds
+		}
+		s.enqueue(x, i, j, time.Time{})
+	}
+}
+
+func (s *step) beginSource(x *Execution, a *ActionExecution) {
+	a.StartedAt = s.e.At
+	if x.Problem != nil {
+		s.fail(a, ConfigurationError, x.Problem.Error(), BuildFailed)
+		return
+	}
+	a.Status, a.EndedAt = Succeeded, s.e.At // the revision was pinned by the trigger
+	a.Exported = sourceOutputs(x)
+}
+
+// kind is the kind of the action's jobs; empty for one that no worker does.
+func (a Action) kind() JobKind {
+	switch {
+	case a.Category == Source, a.Category == Approval:
+		return ""
+	case a.Provider == CodeBuildProvider, a.Provider == CommandsProvider:
+		return BuildJob
+	case a.Provider == CodeDeployProvider:
+		return DeployJob
+	case a.Provider == HTTPProvider:
+		return HTTPJob
+	case a.Provider != "":
+		return ""
+	case a.Category == BuildCat, a.Category == Test:
+		return BuildJob
+	case a.Category == Deploy:
+		return DeployJob
+	}
+	return ""
 }
 
 // enqueue hands the present attempt to the queue.
@@ -115,7 +187,7 @@ func (s *step) enqueue(x *Execution, i, j int, notBefore time.Time) {
 	s.do(Effect{Type: AddJob, Execution: x.ID, Job: &Job{
 		V: 1, ID: a.Job, Kind: a.Kind, Repo: x.Repo.Forge + "/" + x.Repo.ID, Project: x.Project, Pipeline: x.Board,
 		Execution: x.ID, Stage: stage, Action: a.Name, Attempt: a.Attempt,
-		Labels: def.Labels, Compute: def.Compute, Concurrency: def.Concurrency, Timeout: def.Timeout,
+		Labels: def.Labels, Compute: def.Compute, Concurrency: def.Concurrency, Timeout: s.rules.timeout(def),
 		NotBefore: notBefore, Trusted: x.Trigger.Trusted,
 	}})
 	s.timer(x, stage, a, timerQueued, s.e.At.Add(s.rules.queuedTimeout()))
@@ -148,20 +220,27 @@ func (s *step) attempt() (x *Execution, i, j int, a *ActionExecution) {
 	return x, i, j, &x.Stages[i].Actions[j]
 }
 
+// work is attempt, for what workers say: nobody works at an approval.
+func (s *step) work() (x *Execution, i, j int, a *ActionExecution) {
+	if x, i, j, a = s.attempt(); a != nil && a.Job == "" {
+		return nil, 0, 0, nil
+	}
+	return x, i, j, a
+}
+
 func (s *step) claimed() {
-	x, i, j, a := s.attempt()
+	x, i, j, a := s.work()
 	if a == nil || a.Worker != "" {
 		return
 	}
 	a.Worker, a.StartedAt = s.e.Worker, s.e.At
-	if limit := x.Pipeline.Stages[i].Actions[j].Timeout; limit > 0 {
-		s.timer(x, x.Stages[i].Name, a, timerRunning, s.e.At.Add(limit+overrun))
-	}
+	limit := s.rules.timeout(x.Pipeline.Stages[i].Actions[j])
+	s.timer(x, x.Stages[i].Name, a, timerRunning, s.e.At.Add(limit+overrun))
 }
 
 // ended takes an attempt's result.
 func (s *step) ended() {
-	x, i, j, a := s.attempt()
+	x, i, j, a := s.work()
 	if a == nil || s.e.Outcome == nil {
 		return
 	}
@@ -173,7 +252,7 @@ func (s *step) ended() {
 	x.Annotations = append(x.Annotations, o.Annotations...)
 	switch o.Status {
 	case BuildSucceeded:
-		a.Status = Succeeded
+		s.succeed(x, i, j)
 	case BuildStopped:
 		a.Status = Abandoned
 		a.Error = &ActionError{Code: JobFailed, Message: orText(o.Message, "stopped")}
@@ -187,6 +266,22 @@ func (s *step) ended() {
 	s.proceed(x, i)
 }
 
+// succeed ends an action whose worker says that it went well, if it made what
+// it should.
+func (s *step) succeed(x *Execution, i, j int) {
+	def, a := x.Pipeline.Stages[i].Actions[j], &x.Stages[i].Actions[j]
+	missing := x.lacks(def, a.Artifacts)
+	switch {
+	case tooLarge(a.Exported):
+		a.Exported = nil
+		s.fail(a, OutputVariablesSizeExceeded, fmt.Sprintf("the exported variables have more than %d bytes", outputsLimitBytes), BuildFailed)
+	case missing != "":
+		s.fail(a, JobFailed, fmt.Sprintf("the output artifact %s was not made: the buildspec has no artifacts, or none of that name", missing), BuildFailed)
+	default:
+		a.Status = Succeeded
+	}
+}
+
 // unbegunLimit is how many attempts may be lost on their way to a worker, on
 // top of those that count as retries: nothing of them has run, so a server that
 // is restarted often should not fail a build by it.
@@ -195,7 +290,7 @@ const unbegunLimit = 20
 // lost ends an attempt whose worker is gone; the next one starts by itself
 // unless too many were lost.
 func (s *step) lost() {
-	x, i, j, a := s.attempt()
+	x, i, j, a := s.work()
 	switch {
 	case a == nil:
 		return
@@ -230,140 +325,19 @@ func (s *step) again(x *Execution, i, j int, notBefore time.Time) {
 	a := &x.Stages[i].Actions[j]
 	*a = ActionExecution{
 		Name: a.Name, Status: InProgress, Attempt: a.Attempt + 1, Lost: a.Lost, Unbegun: a.Unbegun, Kind: a.Kind,
-		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job),
+		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job), Resolved: a.Resolved,
 	}
 	s.enqueue(x, i, j, notBefore)
 }
 
 // refused ends an attempt that can't be given to any worker.
 func (s *step) refused() {
-	x, i, _, a := s.attempt()
+	x, i, _, a := s.work()
 	if a == nil {
 		return
 	}
 	s.fail(a, ConfigurationError, orText(s.e.Reason, "the job can't be given out"), BuildFault)
 	s.cancel(x, a, s.e.Reason)
-	s.proceed(x, i)
-}
-
-// retry runs the failed actions of a stage again, with the revisions and the
-// definition that the execution has (CodePipeline reference 3.6). It is refused,
-// by doing nothing, where nothing failed or a newer execution was in the stage.
-func (s *step) retry() {
-	x := s.e.Revive
-	if x == nil || x.Gate != "" || s.b.Live[x.ID] != nil || (x.Status != Failed && x.Status != Stopped) {
-		return
-	}
-	i := x.stageIndex(s.e.Stage)
-	if i < 0 || x.Stages[i].failed() == nil {
-		return
-	}
-	if st := s.stage(s.e.Stage); x.Pipeline.Mode != ParallelMode {
-		if st.Holder != "" || st.Latest > x.Number {
-			return
-		}
-		st.Holder = x.ID
-	}
-	x = s.touch(x.clone())
-	x.Attempt++
-	x.Status, x.Reason, x.EndedAt = InProgress, "", time.Time{}
-	sx := &x.Stages[i]
-	sx.Status, sx.EndedAt = InProgress, time.Time{}
-	for j := range sx.Actions {
-		if a := &sx.Actions[j]; a.Status == Failed || a.Status == Abandoned {
-			again := ActionExecution{Name: a.Name, Attempt: a.Attempt, Earlier: a.Earlier}
-			if a.Job != "" {
-				again.Earlier = append(again.Earlier, a.Job)
-			}
-			*a = again
-		}
-	}
-	s.proceed(x, i)
-}
-
-// stop ends an execution because somebody asked for it.
-func (s *step) stop() {
-	if s.b.Live[s.e.Execution] == nil || s.b.Live[s.e.Execution].Status == Stopping {
-		return
-	}
-	reason := s.e.Reason
-	if reason == "" {
-		reason = "stopped"
-		if s.e.By != "" {
-			reason = "stopped by " + s.e.By
-		}
-	}
-	s.halt(s.execution(s.e.Execution), reason)
-}
-
-// halt stops x: its workers are told, and it ends when they have said so, or
-// at once if there are none.
-func (s *step) halt(x *Execution, reason string) {
-	if x == nil || x.Status != InProgress {
-		return
-	}
-	x.Status, x.Reason = Stopping, reason
-	inside := -1
-	for i := range x.Stages {
-		if x.Stages[i].Status == InProgress {
-			inside = i
-		}
-	}
-	if inside < 0 {
-		s.end(x, Stopped, reason)
-		return
-	}
-	for j := range x.Stages[inside].Actions {
-		a := &x.Stages[inside].Actions[j]
-		if a.Status == InProgress {
-			s.cancel(x, a, reason)
-			s.timer(x, x.Stages[inside].Name, a, timerStop, s.e.At.Add(s.rules.stopGrace()))
-		}
-	}
-	s.proceed(x, inside)
-}
-
-func (s *step) cancel(x *Execution, a *ActionExecution, reason string) {
-	s.do(Effect{
-		Type: CancelJob, Execution: x.ID, Reason: reason,
-		Ref: &JobRef{ID: a.Job, Class: a.Class},
-		Job: &Job{V: 1, ID: a.Job, Kind: a.Kind, Pipeline: x.Board, Execution: x.ID, Stage: s.stageOf(x, a), Action: a.Name, Attempt: a.Attempt},
-	})
-}
-
-func (s *step) stageOf(x *Execution, a *ActionExecution) string {
-	for i := range x.Stages {
-		for j := range x.Stages[i].Actions {
-			if &x.Stages[i].Actions[j] == a {
-				return x.Stages[i].Name
-			}
-		}
-	}
-	return ""
-}
-
-// deadline ends an attempt that waits or runs for too long.
-func (s *step) deadline() {
-	x, i, j, a := s.attempt()
-	if a == nil {
-		return
-	}
-	switch s.e.Reason {
-	case timerQueued:
-		if a.Worker != "" {
-			return
-		}
-		s.fail(a, TimedOut, "no worker took the job for "+s.rules.queuedTimeout().String(), BuildTimedOut)
-	case timerRunning:
-		limit := x.Pipeline.Stages[i].Actions[j].Timeout
-		s.fail(a, TimedOut, "timed out after "+limit.String(), BuildTimedOut)
-	case timerStop:
-		a.Status, a.EndedAt, a.Outcome = Abandoned, s.e.At, BuildStopped
-		a.Error = &ActionError{Code: JobFailed, Message: "the worker did not answer the stop"}
-	default:
-		return
-	}
-	s.cancel(x, a, "timed out")
 	s.proceed(x, i)
 }
 

@@ -1,8 +1,11 @@
 package pipeline
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +28,7 @@ func TestAdvanceEnds(t *testing.T) {
 		}
 		w.send(Event{Type: TransitionFlips, Stage: "Deploy", Enable: true})
 		w.send(Event{Type: TransitionFlips, Stage: "Build", Enable: true})
+		w.send(Event{Type: TransitionFlips, Stage: "Prod", Enable: true})
 		for range 1000 {
 			if !p.finishOne() {
 				break
@@ -64,7 +68,7 @@ func (p *player) send(e Event) {
 }
 
 func (p *player) play() {
-	switch rapid.SampledFrom([]string{"start", "start", "job", "job", "job", "job", "repeat", "stop", "flip", "timer", "pull", "retry"}).Draw(p.rt, "what") {
+	switch rapid.SampledFrom([]string{"start", "start", "job", "job", "job", "job", "repeat", "stop", "flip", "timer", "pull", "retry", "answer", "answer", "rollback"}).Draw(p.rt, "what") {
 	case "start":
 		p.start()
 	case "job":
@@ -79,11 +83,12 @@ func (p *player) play() {
 		}
 	case "stop":
 		if len(p.ids) > 0 {
-			p.send(Event{Type: StopRequested, Execution: rapid.SampledFrom(p.ids).Draw(p.rt, "stopped")})
+			mode := rapid.SampledFrom([]StopMode{StopCancel, StopWait, StopAbandon}).Draw(p.rt, "mode")
+			p.send(Event{Type: StopRequested, Execution: rapid.SampledFrom(p.ids).Draw(p.rt, "stopped"), Stop: mode})
 		}
 	case "flip":
 		p.send(Event{
-			Type: TransitionFlips, Stage: rapid.SampledFrom([]string{"Build", "Deploy"}).Draw(p.rt, "stage"),
+			Type: TransitionFlips, Stage: rapid.SampledFrom([]string{"Build", "Deploy", "Prod"}).Draw(p.rt, "stage"),
 			Enable: rapid.Bool().Draw(p.rt, "enable"), Reason: "because",
 		})
 	case "timer":
@@ -92,6 +97,13 @@ func (p *player) play() {
 		}
 	case "retry":
 		p.retry()
+	case "answer":
+		p.answer(rapid.Bool().Draw(p.rt, "approve"), rapid.Bool().Draw(p.rt, "right"))
+	case "rollback":
+		if len(p.ids) > 0 {
+			target := rapid.SampledFrom(p.ids).Draw(p.rt, "target")
+			p.send(Event{Type: RollbackWanted, Stage: "Deploy", Target: target, Found: p.w.all[target]})
+		}
 	case "pull":
 		p.send(Event{Type: PullChanged, Pull: &forge.PullRequest{Number: 1, HeadRepoID: "1", BaseRepoID: "1", HeadRef: "feat"}, Reason: "closed"})
 	}
@@ -108,13 +120,39 @@ func (p *player) retry() {
 		return
 	}
 	x := p.w.all[rapid.SampledFrom(failed).Draw(p.rt, "failed")]
+	mode := rapid.SampledFrom([]RetryMode{FailedActions, AllActions}).Draw(p.rt, "retry mode")
 	for _, st := range x.Stages {
-		if st.failed() != nil {
-			delete(p.ended, x.ID) // the one way back
-			p.w.send(Event{Type: RetryRequested, Execution: x.ID, Stage: st.Name, Revive: x})
+		if st.failed() != nil || st.Status == Stopped {
+			e := Event{Type: RetryRequested, Execution: x.ID, Stage: st.Name, Retry: mode, Revive: x, At: p.w.now}
+			if Check(p.w.b, e) == nil {
+				delete(p.ended, x.ID) // the one way back
+			}
+			p.w.send(e)
 			return
 		}
 	}
+}
+
+// answer approves or rejects what waits first, or tries to with a wrong token.
+func (p *player) answer(yes, right bool) bool {
+	for _, id := range p.sorted() {
+		for _, ask := range p.w.all[id].Waiting() {
+			e := Event{Type: ApprovalGiven, Execution: id, Stage: ask.Stage, Action: ask.Action, Token: ask.Token, Enable: yes, By: "ann"}
+			if !right {
+				e.Token = "wrong"
+			}
+			p.send(e)
+			return true
+		}
+	}
+	return false
+}
+
+// sorted are all executions, rollbacks too, in a fixed order.
+func (p *player) sorted() []string {
+	return slices.SortedFunc(maps.Keys(p.w.all), func(a, b string) int {
+		return cmp.Or(cmp.Compare(p.w.all[a].Number, p.w.all[b].Number), cmp.Compare(a, b))
+	})
 }
 
 func (p *player) start() {
@@ -123,8 +161,14 @@ func (p *player) start() {
 	mode := rapid.SampledFrom([]Mode{SupersededMode, QueuedMode, ParallelMode}).Draw(p.rt, "mode")
 	def := f1(mode)
 	if rapid.Bool().Draw(p.rt, "wide") {
-		def = stages(mode, Stage{"Build", []Action{build("b", 1), build("c", 1), build("e", 3)}}, Stage{"Deploy", []Action{{Name: "d", Category: Deploy, RunOrder: 1}}})
+		def = stages(mode, Stage{Name: "Build", Actions: []Action{build("b", 1), build("c", 1), build("e", 3)}}, Stage{Name: "Deploy", Actions: []Action{{Name: "d", Category: Deploy, RunOrder: 1}}})
 	}
+	if rapid.Bool().Draw(p.rt, "asks") {
+		def.Stages = append(def.Stages, Stage{Name: "Prod", Actions: []Action{approve(1), build("p", 1), deploy("q", 2)}})
+		def.SupersedeApprovals = rapid.Bool().Draw(p.rt, "displaces")
+	}
+	def.Stages[1].OnFailure.Retry = rapid.SampledFrom([]RetryMode{"", FailedActions, AllActions}).Draw(p.rt, "itself")
+	def.Stages[2].OnFailure.Rollback = rapid.Bool().Draw(p.rt, "back")
 	s := &Start{ID: id, Pipeline: def, Repo: p.w.b.Repo, Trigger: Trigger{SHA: id, Ref: "refs/heads/main"}}
 	if rapid.IntRange(0, 3).Draw(p.rt, "pull") == 0 {
 		s.Trigger.Pull = &forge.PullRequest{Number: 1, HeadSHA: id, HeadRef: "feat", HeadRepoID: "1", BaseRepoID: "1"}
@@ -138,12 +182,8 @@ func (p *player) start() {
 // attempts are the attempts at work, in a fixed order.
 func (p *player) attempts() []Event {
 	var open []Event
-	for _, id := range p.ids {
-		x := p.w.all[id]
-		if x == nil {
-			continue
-		}
-		for _, st := range x.Stages {
+	for _, id := range p.sorted() {
+		for _, st := range p.w.all[id].Stages {
 			for _, a := range st.Actions {
 				if a.Status == InProgress {
 					open = append(open, Event{Execution: id, Stage: st.Name, Action: a.Name, Attempt: a.Attempt})
@@ -177,6 +217,9 @@ func (p *player) job() {
 }
 
 func (p *player) finishOne() bool {
+	if p.answer(true, true) {
+		return true
+	}
 	open := p.attempts()
 	if len(open) == 0 {
 		return false
@@ -207,7 +250,7 @@ func (p *player) check() {
 	inside := map[string]string{}
 	for id, x := range p.w.b.Live {
 		for _, st := range x.Stages {
-			if st.Status != InProgress || x.Pipeline.Mode == ParallelMode {
+			if (st.Status != InProgress && st.Status != Stopping) || x.Pipeline.Mode == ParallelMode {
 				continue
 			}
 			if other := inside[st.Name]; other != "" {

@@ -1,6 +1,9 @@
 package pipeline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -22,6 +25,9 @@ func (s *step) start() {
 		Repo: in.Repo, Trigger: in.Trigger, Status: InProgress, CreatedAt: s.e.At,
 		Problem: in.Problem, Annotations: in.Annotations, Gate: in.Gate,
 	}
+	if x.Problem == nil && x.Gate == "" {
+		x.Variables, x.Problem = variablesOf(in.Pipeline, in.Variables)
+	}
 	for _, st := range in.Pipeline.Stages {
 		sx := StageExecution{Name: st.Name}
 		for _, a := range st.Actions {
@@ -40,9 +46,30 @@ func (s *step) start() {
 		s.end(x, status, x.Gate)
 		return
 	}
+	s.define(in.Pipeline)
 	if s.supersedeOlderHeads(x); !x.Status.Ended() {
 		s.arrive(x, 0)
 	}
+}
+
+// define notes what the newest execution's definition says of the Board.
+func (s *step) define(p Pipeline) {
+	s.b.Mode, s.b.Order = p.Mode, nil
+	for _, st := range p.Stages {
+		s.b.Order = append(s.b.Order, st.Name)
+		s.stage(st.Name).Definition = st.digest()
+	}
+}
+
+// digest tells whether a stage is defined as it was: its actions with their
+// artifacts, and not what happens when it fails (CodePipeline reference 3.7).
+func (st Stage) digest() string {
+	data, err := json.Marshal(st.Actions)
+	if err != nil {
+		panic(err) // an Action is made of strings and numbers
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
 }
 
 // notePull remembers an open pull request of the repository itself. What is
@@ -78,7 +105,7 @@ func (s *step) pullChanged() {
 	}
 	for _, id := range s.liveIDs() {
 		if x := s.b.Live[id]; x.Trigger.Pull != nil && x.Trigger.Pull.Number == pr.Number {
-			s.halt(s.execution(id), s.e.Reason)
+			s.halt(s.execution(id), s.e.Reason, StopCancel)
 		}
 	}
 }
@@ -104,7 +131,7 @@ func (s *step) supersedeOlderHeads(x *Execution) {
 	var others []string
 	for _, id := range s.liveIDs() {
 		o := s.b.Live[id]
-		if id == x.ID || o.Trigger.Pull == nil || o.Trigger.Pull.Number != pr.Number || o.Trigger.SHA == x.Trigger.SHA {
+		if id == x.ID || o.Target != "" || o.Trigger.Pull == nil || o.Trigger.Pull.Number != pr.Number || o.Trigger.SHA == x.Trigger.SHA {
 			continue
 		}
 		if o.Trigger.Rerun == "" && o.Trigger.Pull.UpdatedAt.After(pr.UpdatedAt) {
@@ -114,7 +141,7 @@ func (s *step) supersedeOlderHeads(x *Execution) {
 		others = append(others, id)
 	}
 	for _, id := range others {
-		s.halt(s.execution(id), "superseded by "+ShortSHA(x.Trigger.SHA))
+		s.halt(s.execution(id), "superseded by "+ShortSHA(x.Trigger.SHA), StopCancel)
 	}
 }
 
@@ -149,11 +176,14 @@ func (s *step) arrive(x *Execution, i int) {
 		s.enter(x, i)
 		return
 	}
-	if x.Pipeline.Mode == QueuedMode || len(st.Inbound) == 0 {
+	if x.Pipeline.Mode == QueuedMode {
 		st.Inbound = append(st.Inbound, x.ID)
 		return
 	}
 	s.supersede(x, st)
+	if !x.Status.Ended() && st.Disabled == "" {
+		s.displace(x, i)
+	}
 }
 
 // supersede lets the newest of x and those who wait stay; the others end.
@@ -181,7 +211,10 @@ func (s *step) enter(x *Execution, i int) {
 	sx := &x.Stages[i]
 	sx.Status, sx.StartedAt = InProgress, s.e.At
 	st := s.stage(sx.Name)
-	st.Latest = max(st.Latest, x.Number)
+	if x.Pipeline.Mode != ParallelMode {
+		st.Latest = max(st.Latest, x.Number)
+	}
+	s.shown(x, i)
 	if x.StartedAt.IsZero() {
 		x.StartedAt = s.e.At
 	}
@@ -199,6 +232,14 @@ func (s *step) release(x *Execution, i int) {
 	}
 	st.Holder = ""
 	s.admit(x.Stages[i].Name)
+}
+
+// shown notes how x is doing in stage i, for those who look at the pipeline.
+func (s *step) shown(x *Execution, i int) {
+	st := s.stage(x.Stages[i].Name)
+	if st.Last == x.ID || x.Number >= st.LastNumber {
+		st.Last, st.LastNumber, st.LastStatus = x.ID, x.Number, x.Stages[i].Status
+	}
 }
 
 // admit lets waiting executions into a stage that is free and open.
@@ -219,18 +260,6 @@ func (s *step) admit(name string) {
 		}
 		s.enter(x, x.stageIndex(name))
 	}
-}
-
-// transition disables or enables the way into a stage (CodePipeline reference
-// 3.5).
-func (s *step) transition() {
-	st := s.stage(s.e.Stage)
-	if !s.e.Enable {
-		st.Disabled = s.e.Reason
-		return
-	}
-	st.Disabled = ""
-	s.admit(s.e.Stage)
 }
 
 func (x *Execution) stageIndex(name string) int {

@@ -43,6 +43,10 @@ func (w *world) send(e Event) {
 		before[id] = x
 	}
 	c := Advance(w.b, e, Rules{})
+	if c.Wants != "" { // as the orchestrator does
+		e.Found = w.all[c.Wants]
+		c = Advance(w.b, e, Rules{})
+	}
 	w.b = c.Board
 	for _, x := range c.Touched {
 		w.note(before[x.ID], x)
@@ -66,6 +70,9 @@ func (w *world) send(e Event) {
 func (w *world) note(old, x *Execution) {
 	name := fmt.Sprintf("X%d", x.Number)
 	for i, st := range x.Stages {
+		if x.Target != "" && i < len(x.Stages)-1 {
+			continue // another execution's
+		}
 		for j, a := range st.Actions {
 			was := Status("")
 			wasAttempt := 0
@@ -126,11 +133,11 @@ func stages(mode Mode, rest ...Stage) Pipeline {
 
 // The fixtures of CodePipeline reference 7.
 func f1(mode Mode) Pipeline {
-	return stages(mode, Stage{"Build", []Action{build("b", 1)}}, Stage{"Deploy", []Action{{Name: "d", Category: Deploy, RunOrder: 1}}})
+	return stages(mode, Stage{Name: "Build", Actions: []Action{build("b", 1)}}, Stage{Name: "Deploy", Actions: []Action{{Name: "d", Category: Deploy, RunOrder: 1}}})
 }
 
 func f2(mode Mode) Pipeline {
-	return stages(mode, Stage{"Test", []Action{build("a", 1), build("b", 1), build("c", 5)}}, Stage{"Deploy", []Action{{Name: "d", Category: Deploy, RunOrder: 1}}})
+	return stages(mode, Stage{Name: "Test", Actions: []Action{build("a", 1), build("b", 1), build("c", 5)}}, Stage{Name: "Deploy", Actions: []Action{{Name: "d", Category: Deploy, RunOrder: 1}}})
 }
 
 func expect(t *testing.T, w *world, want string) {
@@ -215,7 +222,7 @@ func TestCase12StopThenLateResult(t *testing.T) {
 	x := w.start(f1(SupersededMode))
 	w.took()
 	w.send(Event{Type: StopRequested, Execution: x, By: "ann"})
-	expect(t, w, "X1:Stopping")
+	expect(t, w, "X1.Build:Stopping X1:Stopping")
 	w.end(x, "Build", "b", BuildStopped)
 	expect(t, w, "X1.Build/b:Abandoned X1.Build:Stopped X1:Stopped")
 	w.send(Event{Type: JobEnded, Execution: x, Stage: "Build", Action: "b", Attempt: 1, Outcome: &Outcome{Status: BuildSucceeded}})

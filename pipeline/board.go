@@ -21,6 +21,10 @@ type Board struct {
 	// Builds counts the builds ever numbered.
 	Builds int                    `json:"builds"`
 	Stages map[string]*StageState `json:"stages"`
+	// Order and Mode are those of the newest execution's definition: the names
+	// of its stages, and how executions meet.
+	Order []string `json:"order,omitempty"`
+	Mode  Mode     `json:"mode,omitempty"`
 	// Pulls are the open pull requests by head branch, so that a push to such a
 	// branch is built once, as the pull request's execution. One without a
 	// number was closed, or is a draft: an older event doesn't open it again.
@@ -34,11 +38,28 @@ type Board struct {
 type StageState struct {
 	Holder  string   `json:"holder,omitempty"`  // the execution inside
 	Inbound []string `json:"inbound,omitempty"` // those waiting in front, in order
-	// Latest is the number of the newest execution that ever entered.
+	// Latest is the number of the newest execution that ever entered and took
+	// the lock.
 	Latest int `json:"latest,omitempty"`
 	// Disabled is the reason why the transition into the stage is off; empty:
 	// it is on.
 	Disabled string `json:"disabled,omitempty"`
+	// ChangedAt and ChangedBy say since when, and by whom, the transition is as
+	// it is.
+	ChangedAt time.Time `json:"changed_at,omitzero"`
+	ChangedBy string    `json:"changed_by,omitempty"`
+	// Expires is when those who wait in front of a disabled transition end.
+	Expires time.Time `json:"expires,omitzero"`
+	// Last is the execution that entered last, and how it is doing there.
+	Last       string `json:"last,omitempty"`
+	LastNumber int    `json:"last_number,omitempty"`
+	LastStatus Status `json:"last_status,omitempty"`
+	// Definition is the digest of the stage in the newest execution's
+	// definition. Good is the execution that succeeded in the stage last, with
+	// the stage defined as GoodDefinition: what a rollback goes back to.
+	Definition     string `json:"definition,omitempty"`
+	Good           string `json:"good,omitempty"`
+	GoodDefinition string `json:"good_definition,omitempty"`
 }
 
 // OpenPull is the last word on the pull requests of a branch of the repository

@@ -22,6 +22,8 @@ const (
 	RerunRequested  EventType = "rerun"       // a person wants it again, as a new execution
 	DeadlinePassed  EventType = "deadline"    // a timer that Advance asked for
 	TransitionFlips EventType = "transition"  // a person disables or enables the way into a stage
+	ApprovalGiven   EventType = "approval"    // a person approves or rejects
+	RollbackWanted  EventType = "rollback"    // a person wants what succeeded in a stage before
 )
 
 // Event is something that happened to the Board with key Board. Its ID makes
@@ -47,13 +49,53 @@ type Event struct {
 	Outcome   *Outcome `json:"outcome,omitempty"`
 	Unbegun   bool     `json:"unbegun,omitempty"` // JobLost: as Job.Unbegun
 
-	// Revive is the ended execution that a retry is about; the orchestrator
-	// loads it.
+	// Revive is the execution that a person speaks of where it has ended and is
+	// on the Board no longer; the orchestrator loads it.
 	Revive *Execution `json:"-"`
+	// Target names what a rollback goes back to. Found is that execution, and
+	// Missing says that there is no such one; the orchestrator sets them.
+	Target  string     `json:"target,omitempty"`
+	Found   *Execution `json:"-"`
+	Missing bool       `json:"-"`
 
 	By     string `json:"by,omitempty"`     // who asked
 	Reason string `json:"reason,omitempty"` // in words for people
-	Enable bool   `json:"enable,omitempty"`
+	// Enable is TransitionFlips's and ApprovalGiven's: it opens, it approves.
+	Enable bool      `json:"enable,omitempty"`
+	Retry  RetryMode `json:"retry,omitempty"` // RetryRequested; empty means FailedActions
+	Stop   StopMode  `json:"stop,omitempty"`  // StopRequested
+	// Token is ApprovalGiven's: that of the approval that was shown to By.
+	// Denied says why By may not approve; empty: By may.
+	Token  string `json:"token,omitempty"`
+	Denied string `json:"denied,omitempty"`
+}
+
+// StopMode says what a stop makes of the actions that run (CodePipeline
+// reference 3.10).
+type StopMode string
+
+// The ways to stop. A request for more overrules one for less.
+const (
+	// StopWait lets running actions end, and starts no others.
+	StopWait StopMode = "wait"
+	// StopCancel, ours and the default, tells running actions' workers to end
+	// and waits until they have.
+	StopCancel StopMode = ""
+	// StopAbandon ends the execution at once; its workers are told, and what
+	// they say counts no more.
+	StopAbandon StopMode = "abandon"
+)
+
+func (m StopMode) strength() int {
+	switch m {
+	case StopWait:
+		return 0
+	case StopCancel:
+		return 1
+	case StopAbandon:
+		return 2
+	}
+	return -1
 }
 
 // Start asks for one execution.
@@ -65,6 +107,8 @@ type Start struct {
 	Trigger     Trigger            `json:"trigger"`
 	Problem     *UserError         `json:"problem,omitempty"`
 	Annotations []forge.Annotation `json:"annotations,omitempty"`
+	// Variables are values for the pipeline's variables, over their defaults.
+	Variables map[string]string `json:"variables,omitempty"`
 	// Gate makes the execution a mere remark at the forge: nothing runs, and
 	// Gate says why. Skip tells "skipped" from "needs approval".
 	Gate string `json:"gate,omitempty"`
@@ -112,6 +156,9 @@ type Change struct {
 	Touched []*Execution
 	Ended   []string // IDs to take off the Board
 	Effects []Effect
+	// Wants is an ended execution that the step would go back to. It is to be
+	// computed again with it, as Event.Found, or with Event.Missing.
+	Wants string
 }
 
 // OutboxEntry is one effect that was committed and is yet to be carried out.

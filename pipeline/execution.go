@@ -37,11 +37,18 @@ type Execution struct {
 	// author asked for that, and Stopped where it needs somebody's approval; the
 	// check is reported as skipped or action_required.
 	Gate string `json:"gate,omitempty"`
+	// Variables are the pipeline's, with the values that hold for this execution.
+	Variables map[string]string `json:"variables,omitempty"`
+	// Target, if set, is the execution that this one, a rollback, goes back to:
+	// all but the last of its stages are that one's (CodePipeline reference 3.7).
+	Target string `json:"target,omitempty"`
+	// Stop is how the execution is being stopped, while it is Stopping.
+	Stop StopMode `json:"stop,omitempty"`
 }
 
 // Trigger says why an execution was started and on what revision.
 type Trigger struct {
-	Type         string             `json:"type"`  // Webhook, Rerun, Manual
+	Type         string             `json:"type"`  // Webhook, Rerun, ManualRollback, AutomatedRollback
 	Event        string             `json:"event"` // PUSH, PULL_REQUEST_CREATED, ... (CodeBuild reference 8.2)
 	Delivery     string             `json:"delivery,omitempty"`
 	Attempt      int                `json:"attempt,omitempty"` // of the delivery: 0, then 1 more for each replay
@@ -79,6 +86,10 @@ type StageExecution struct {
 	StartedAt time.Time         `json:"started_at,omitzero"`
 	EndedAt   time.Time         `json:"ended_at,omitzero"`
 	Actions   []ActionExecution `json:"actions"`
+	// AutoRetries and ManualRetries count how often the stage was retried by
+	// itself, at most once, and by people.
+	AutoRetries   int `json:"auto_retries,omitempty"`
+	ManualRetries int `json:"manual_retries,omitempty"`
 }
 
 // ActionExecution is the latest attempt of one action; earlier ones are in
@@ -104,6 +115,56 @@ type ActionExecution struct {
 	Exported  map[string]string `json:"exported,omitempty"`
 	// Outcome is how the build or deployment itself ended.
 	Outcome BuildStatus `json:"outcome,omitempty"`
+	// Resolved are the action's settings with their variables filled in, as they
+	// were when this attempt started; nil before.
+	Resolved *Settings `json:"resolved,omitempty"`
+	// Approval is what an approve action waits for.
+	Approval *ApprovalState `json:"approval,omitempty"`
+}
+
+// Settings are the parts of an action that may name variables.
+type Settings struct {
+	Configuration map[string]string `json:"configuration,omitempty"`
+	Commands      []string          `json:"commands,omitempty"`
+	Environment   map[string]string `json:"environment,omitempty"`
+}
+
+// ApprovalState is one question to people, and its answer.
+type ApprovalState struct {
+	// Token names this question, so that an answer can't be taken for that to
+	// another one. It gives no rights.
+	Token     string    `json:"token"`
+	Message   string    `json:"message,omitempty"`
+	Link      string    `json:"link,omitempty"`
+	Approvers []string  `json:"approvers,omitempty"`
+	Expires   time.Time `json:"expires"`
+	// AnsweredBy is set once somebody has answered; Comment is what they wrote.
+	AnsweredBy string    `json:"answered_by,omitempty"`
+	AnsweredAt time.Time `json:"answered_at,omitzero"`
+	Approved   bool      `json:"approved,omitempty"`
+	Comment    string    `json:"comment,omitempty"`
+}
+
+// Waiting is an approval that somebody is to answer.
+type Waiting struct {
+	Stage, Action string
+	ApprovalState
+}
+
+// Waiting are the approvals that the execution waits for.
+func (x *Execution) Waiting() []Waiting {
+	var list []Waiting
+	if x.Status != InProgress {
+		return nil
+	}
+	for _, st := range x.Stages {
+		for _, a := range st.Actions {
+			if a.Status == InProgress && a.Approval != nil {
+				list = append(list, Waiting{st.Name, a.Name, *a.Approval})
+			}
+		}
+	}
+	return list
 }
 
 // ActionError says why an action failed (CodePipeline reference 3.1, error
@@ -120,6 +181,10 @@ const (
 	SystemUnavailable  = "SystemUnavailable"
 	TimedOut           = "TimedOut"
 	RunnerLost         = "RunnerLost"
+	// Rejected: a person said no to an approval.
+	Rejected = "Rejected"
+	// OutputVariablesSizeExceeded: an action's outputs have more than 122,880 bytes.
+	OutputVariablesSizeExceeded = "OutputVariablesSizeExceeded"
 )
 
 // Stage is the stage of that name, or nil.

@@ -33,6 +33,14 @@ func DeploymentID(execution, stage, action string, attempt int) string {
 	return "d-" + base32.StdEncoding.EncodeToString(sum[:])[:9]
 }
 
+// approvalToken names one question of one approve action.
+func approvalToken(execution, stage, action string, attempt int) string {
+	return uuid5("approval", execution, stage, action, strconv.Itoa(attempt))
+}
+
+// rollbackID names the execution that an event makes in order to go back.
+func rollbackID(event, board, stage string) string { return uuid5("rollback", event, board, stage) }
+
 // clean keeps what may stand in an ID; everything else becomes a dash.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {

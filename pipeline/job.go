@@ -13,6 +13,8 @@ type JobKind string
 const (
 	BuildJob  JobKind = "build"
 	DeployJob JobKind = "deploy"
+	// HTTPJob is a request that the server itself makes.
+	HTTPJob JobKind = "http"
 )
 
 // JobLimitBytes is the most that a job may take in the queue as JSON. A job
@@ -83,6 +85,34 @@ type Assignment struct {
 	Lease  time.Duration `json:"lease"`
 	Build  *BuildOrder   `json:"build,omitempty"`
 	Deploy *DeployOrder  `json:"deploy,omitempty"`
+	HTTP   *HTTPOrder    `json:"http,omitempty"`
+}
+
+// HTTPOrder is one request of an http action. It succeeds with a 2xx answer.
+type HTTPOrder struct {
+	ID     string `json:"id"`
+	Method string `json:"method"`
+	URL    string `json:"url"`
+	Body   string `json:"body,omitempty"`
+	// Timeout is for all tries together.
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Inputs are the artifacts that the order's worker may open.
+func (a Assignment) Inputs() []Artifact {
+	var all []Artifact
+	if a.Deploy != nil {
+		all = append(all, a.Deploy.Revision)
+	}
+	if a.Build == nil {
+		return all
+	}
+	for _, in := range a.Build.Inputs {
+		if !in.Source {
+			all = append(all, in.Artifact)
+		}
+	}
+	return all
 }
 
 // SourceOrder says which commit to fetch and from where.
@@ -133,6 +163,9 @@ type BuildOrder struct {
 	Timeout    time.Duration `json:"timeout"`
 	Privileged bool          `json:"privileged,omitempty"`
 	Trusted    bool          `json:"trusted"`
+	// Inputs are the build's sources, the primary one first; none means the
+	// Source alone.
+	Inputs []Input `json:"inputs,omitempty"`
 }
 
 // DeployOrder is everything that an agent needs for one deployment.

@@ -74,25 +74,54 @@ func NewOrchestrator(s Store, d Deliveries, defs Definitions, r Relayer, rules R
 // Event takes one step: load, Advance, commit, and carry out what was decided.
 // It is safe to call again for the same event.
 func (o *Orchestrator) Event(ctx context.Context, e Event) error {
+	if e.Type != RerunRequested {
+		return o.step(ctx, e, nil)
+	}
+	_, err := o.Rerun(ctx, e.Execution, "api", e.ID, 0, forge.User{Login: e.By})
+	if errors.Is(err, ErrNotFound) {
+		return nil // retention was faster
+	}
+	return err
+}
+
+// advance computes one step. What it needs of executions that have left the
+// Board is loaded for it.
+func (o *Orchestrator) advance(ctx context.Context, b *Board, e Event) (c Change, err error) {
 	switch e.Type {
 	case RetryRequested:
-		x, err := o.store.Execution(ctx, e.Execution)
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		e.Revive = &x
-	case RerunRequested:
-		_, err := o.Rerun(ctx, e.Execution, "api", e.ID, 0, forge.User{Login: e.By})
-		if errors.Is(err, ErrNotFound) {
-			return nil // retention was faster
-		}
-		return err
+		e.Revive, err = o.spokenOf(ctx, b, e.Execution)
+	case RollbackWanted:
+		e.Found, err = o.spokenOf(ctx, b, e.Target)
 	default:
 	}
-	return o.step(ctx, e, nil)
+	if err != nil {
+		return c, err
+	}
+	c = Advance(b, e, o.rules)
+	if c.Wants == "" {
+		return c, nil
+	}
+	if e.Found, err = o.spokenOf(ctx, b, c.Wants); err != nil {
+		return c, err
+	}
+	e.Missing = e.Found == nil
+	return Advance(b, e, o.rules), nil
+}
+
+// spokenOf is an execution of the Board, or one that has left it; nil if
+// retention has taken it.
+func (o *Orchestrator) spokenOf(ctx context.Context, b *Board, id string) (*Execution, error) {
+	if x := b.Live[id]; x != nil {
+		return x, nil
+	}
+	x, err := o.store.Execution(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("loading execution %s: %w", id, err)
+	}
+	return &x, nil
 }
 
 // commitTries bounds how often a step is computed anew because another server
@@ -113,7 +142,10 @@ func (o *Orchestrator) step(ctx context.Context, e Event, fresh *Board) error {
 		case err != nil:
 			return fmt.Errorf("loading board %s: %w", e.Board, err)
 		}
-		c := Advance(b, e, o.rules)
+		c, err := o.advance(ctx, b, e)
+		if err != nil {
+			return err
+		}
 		c.Version = version
 		err = o.store.Commit(ctx, c)
 		switch {

@@ -1,0 +1,59 @@
+package pipeline
+
+import "time"
+
+// retry runs actions of a stage again, with the revisions and the definition
+// that the execution has (CodePipeline reference 3.6).
+func (s *step) retry() {
+	if Check(s.b, s.e) != nil {
+		return
+	}
+	x := s.execution(s.e.Execution)
+	if x == nil {
+		x = s.touch(s.e.Revive.clone())
+		x.Status, x.Reason, x.EndedAt, x.Stop = InProgress, "", time.Time{}, StopCancel
+	}
+	i := x.stageIndex(s.e.Stage)
+	if x.Pipeline.Mode != ParallelMode {
+		s.stage(s.e.Stage).Holder = x.ID
+	}
+	x.Attempt++
+	x.Stages[i].ManualRetries++
+	s.restart(x, i, s.e.Retry)
+	s.proceed(x, i)
+}
+
+// restart makes stage i as if the actions that are to run again had not.
+func (s *step) restart(x *Execution, i int, mode RetryMode) {
+	sx := &x.Stages[i]
+	sx.Status, sx.EndedAt = InProgress, time.Time{}
+	for j := range sx.Actions {
+		a := &sx.Actions[j]
+		if a.Status != Failed && a.Status != Abandoned && (mode != AllActions || a.Status != Succeeded) {
+			continue
+		}
+		again := ActionExecution{Name: a.Name, Attempt: a.Attempt, Earlier: a.Earlier}
+		if a.Job != "" {
+			again.Earlier = append(again.Earlier, a.Job)
+		}
+		*a = again
+	}
+	s.shown(x, i)
+}
+
+// retriesItself starts a failed stage again where its definition says so: once
+// for each stage execution, and not after a person said no.
+func (s *step) retriesItself(x *Execution, i int) bool {
+	mode, sx := x.Pipeline.Stages[i].OnFailure.Retry, &x.Stages[i]
+	if mode == "" || sx.AutoRetries > 0 || sx.ManualRetries > 0 || x.Problem != nil {
+		return false
+	}
+	for _, a := range sx.Actions {
+		if a.Error != nil && a.Error.Code == Rejected {
+			return false
+		}
+	}
+	sx.AutoRetries++
+	s.restart(x, i, mode)
+	return true
+}
