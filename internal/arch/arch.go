@@ -13,6 +13,7 @@ var mayImport = map[string][]string{
 
 	"pipeline": {"forge", "internal/specfile"},
 	"dispatch": {"pipeline", "forge"},
+	"chat":     {"pipeline", "forge"},
 	"queue":    {"pipeline"},
 	"notify":   {"pipeline", "forge"},
 
