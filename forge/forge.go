@@ -116,6 +116,18 @@ func (p PullRequest) Internal() bool {
 	return p.HeadRepoID != "" && p.HeadRepoID == p.BaseRepoID
 }
 
+// Changes are the files that a push or a pull request changed. A renamed file
+// counts with both names.
+type Changes struct {
+	Paths []string
+	// Unknown, if set, is why Paths doesn't hold them all: a filter of paths
+	// takes such an event for a match.
+	Unknown string
+}
+
+// MaxChanges is how many changed files an adapter lists at most.
+const MaxChanges = 3000
+
 // CheckRef names checks that somebody asked to run again.
 type CheckRef struct {
 	SHA        string `json:"sha"`
