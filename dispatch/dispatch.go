@@ -55,6 +55,7 @@ type Artifacts interface {
 type Orders interface {
 	Build(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.BuildOrder, error)
 	Deploy(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.DeployOrder, error)
+	HTTP(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.HTTPOrder, error)
 }
 
 // Service implements pipeline.Control for workers and pipeline.Jobs for the
@@ -143,9 +144,7 @@ func (s *Service) assign(ctx context.Context, j pipeline.Job, w pipeline.Worker)
 	if a.Build != nil {
 		b.Image = a.Build.Image
 	}
-	if a.Deploy != nil {
-		b.Inputs = append(b.Inputs, a.Deploy.Revision)
-	}
+	b.Inputs = append(b.Inputs, a.Inputs()...)
 	if err := s.records.SaveBuild(ctx, b); err != nil {
 		return pipeline.Assignment{}, fmt.Errorf("saving the build: %w", err)
 	}
@@ -196,9 +195,12 @@ const (
 // order makes the job's order.
 func (s *Service) order(ctx context.Context, a *pipeline.Assignment, x pipeline.Execution) (err error) {
 	for try := range orderTries {
-		if a.Job.Kind == pipeline.DeployJob {
+		switch a.Job.Kind {
+		case pipeline.DeployJob:
 			a.Deploy, err = s.orders.Deploy(ctx, a.Job, x)
-		} else {
+		case pipeline.HTTPJob:
+			a.HTTP, err = s.orders.HTTP(ctx, a.Job, x)
+		case pipeline.BuildJob:
 			a.Build, err = s.orders.Build(ctx, a.Job, x)
 		}
 		later, ok := errors.AsType[*forge.RetryError](err)

@@ -197,6 +197,10 @@ func (o orders) Build(ctx context.Context, _ pipeline.Job, _ pipeline.Execution)
 	return o.order(ctx)
 }
 
+func (o orders) HTTP(context.Context, pipeline.Job, pipeline.Execution) (*pipeline.HTTPOrder, error) {
+	return &pipeline.HTTPOrder{}, nil
+}
+
 func (o orders) Deploy(context.Context, pipeline.Job, pipeline.Execution) (*pipeline.DeployOrder, error) {
 	return o.deploy, nil
 }

@@ -26,6 +26,7 @@ func (r *build) builtIn() []pipeline.Variable {
 		{Name: "SLIPWAY", Value: "true"},
 	}
 	vars = append(vars, o.BuiltIn...)
+	vars = append(vars, r.inputVariables()...)
 	return append(vars,
 		pipeline.Variable{Name: "CODEBUILD_BUILD_IMAGE", Value: o.Image},
 		pipeline.Variable{Name: "CODEBUILD_START_TIME", Value: strconv.FormatInt(r.record.StartedAt.UnixMilli(), 10)},

@@ -19,6 +19,9 @@ type Options struct {
 	// Dir is a folder to build in place of a checkout, as it is; the order's
 	// Source is for variables only then.
 	Dir string
+	// Inputs opens the artifacts of earlier actions; nil: builds with such inputs
+	// fail.
+	Inputs Inputs
 	// Temp holds one folder for each running build.
 	Temp string
 	// Secrets resolves what a buildspec's parameter-store and secrets-manager

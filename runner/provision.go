@@ -119,7 +119,7 @@ func (r *build) fetch(ctx context.Context) {
 		r.checkout <- nil
 		return
 	}
-	r.background.Go(func() { r.checkout <- r.Source.Checkout(ctx, r.order.Source, r.place.source) })
+	r.background.Go(func() { r.checkout <- r.sources(ctx) })
 }
 
 const (

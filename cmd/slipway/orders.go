@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,30 +74,140 @@ func sourceOrder(ctx context.Context, c credentials, repo forge.Repo, t pipeline
 	}, nil
 }
 
-// Build makes the order of a build.
+// Build makes the order of a build: of a buildspec, or of the commands that a
+// pipeline file lists.
 func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.BuildOrder, error) {
+	act, err := actionOf(j, x)
+	if err != nil {
+		return nil, err
+	}
+	p, err := o.projectOf(act, x)
+	if err != nil {
+		return nil, err
+	}
 	src, err := sourceOrder(ctx, o.credentials, x.Repo, x.Trigger)
 	if err != nil {
 		return nil, err
 	}
-	p := project(o.cfg, x.Repo)
-	number := 0
-	if st := x.Stage(j.Stage); st != nil && st.Action(j.Action) != nil {
-		number = st.Action(j.Action).Number
-	}
-	image := o.image(p)
 	b := &pipeline.BuildOrder{
-		ID: j.ID, Number: number, Project: x.Project, Source: src, Buildspec: p.Buildspec, Image: image,
-		Timeout: j.Timeout, Trusted: j.Trusted, Privileged: p.Privileged && j.Trusted,
+		ID: j.ID, Number: act.exec.Number, Project: projectName(p, x.Repo), Source: src, Image: o.image(p),
+		Buildspec: cmp.Or(act.set.Configuration[pipeline.ConfigBuildspec], p.Buildspec),
+		Timeout:   cmp.Or(j.Timeout, o.cfg.Limits.BuildTimeout), Trusted: j.Trusted, Privileged: p.Privileged && j.Trusted,
 	}
-	if c, ok := o.cfg.ComputeTypes[p.Compute]; ok {
+	if act.def.Provider == pipeline.CommandsProvider {
+		if b.Buildspec, err = commandsSpec(act); err != nil {
+			return nil, err
+		}
+	}
+	if c, ok := o.cfg.ComputeTypes[cmp.Or(j.Compute, p.Compute)]; ok {
 		b.Limits = pipeline.Limits{CPUs: c.CPUs, MemoryBytes: c.MemoryMB << 20, Processes: c.Processes}
 	}
+	if b.Inputs, err = inputsOf(j, x); err != nil {
+		return nil, err
+	}
 	b.BuiltIn = o.builtIn(b, x)
-	for name, value := range p.Variables {
-		b.Variables = append(b.Variables, pipeline.Variable{Name: name, Value: value})
+	for _, set := range []map[string]string{p.Variables, act.set.Environment} {
+		for _, name := range slices.Sorted(maps.Keys(set)) {
+			b.Variables = append(b.Variables, pipeline.Variable{Name: name, Value: set[name]})
+		}
 	}
 	return b, nil
+}
+
+// action is one action of an execution: its definition, its present attempt,
+// and its settings with their variables filled in.
+type action struct {
+	def  pipeline.Action
+	exec pipeline.ActionExecution
+	set  pipeline.Settings
+}
+
+func actionOf(j pipeline.Job, x pipeline.Execution) (action, error) {
+	for i, st := range x.Pipeline.Stages {
+		if st.Name != j.Stage || i >= len(x.Stages) {
+			continue
+		}
+		for _, def := range st.Actions {
+			exec := x.Stages[i].Action(def.Name)
+			if def.Name != j.Action || exec == nil {
+				continue
+			}
+			a := action{def: def, exec: *exec}
+			if a.set = (pipeline.Settings{Configuration: def.Configuration, Commands: def.Commands, Environment: def.Environment}); exec.Resolved != nil {
+				a.set = *exec.Resolved
+			}
+			return a, nil
+		}
+	}
+	return action{}, fmt.Errorf("execution %s has no action %s in stage %s", x.ID, j.Action, j.Stage)
+}
+
+// projectOf is the project that an action builds in: the one that it names, of
+// the execution's own repository, or the repository's.
+func (o *orders) projectOf(a action, x pipeline.Execution) (config.Project, error) {
+	name := a.set.Configuration[pipeline.ConfigProject]
+	p := project(o.cfg, x.Repo)
+	if name != "" {
+		own := func(p config.Project) bool {
+			return strings.EqualFold(p.Repository, x.Repo.Forge+"/"+x.Repo.FullName()) && cmp.Or(p.Name, "default") == name
+		}
+		i := slices.IndexFunc(o.cfg.Projects, own)
+		if i < 0 {
+			return p, &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: fmt.Sprintf("the server has no project %q for %s", name, x.Repo.FullName())}
+		}
+		p = o.cfg.Projects[i]
+	}
+	if image := a.set.Configuration[pipeline.ConfigImage]; image != "" {
+		p.Image = image
+	}
+	return p, nil
+}
+
+// inputsOf are the artifacts that a build takes in; none if that is the commit
+// alone.
+func inputsOf(j pipeline.Job, x pipeline.Execution) ([]pipeline.Input, error) {
+	list, err := x.Inputs(j.Stage, j.Action)
+	if len(list) == 1 && list[0].Source {
+		return nil, err
+	}
+	return list, err
+}
+
+// commandsSpec is the buildspec of a run action. What it leaves is its folder.
+func commandsSpec(a action) (string, error) {
+	if len(a.set.Commands) == 0 {
+		return "", &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: "the action has no commands"}
+	}
+	if len(a.def.Outputs) > 1 {
+		return "", &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: "a run action has one output artifact at most"}
+	}
+	spec := map[string]any{
+		"version": 0.2,
+		"phases":  map[string]any{"build": map[string]any{"commands": a.set.Commands}},
+	}
+	if len(a.def.Exports) > 0 {
+		spec["env"] = map[string]any{"exported-variables": a.def.Exports}
+	}
+	if len(a.def.Outputs) > 0 {
+		spec["artifacts"] = map[string]any{"files": []string{"**/*"}}
+	}
+	text, err := json.MarshalIndent(spec, "", " ") // JSON is YAML
+	return string(text), err
+}
+
+// HTTP makes the order of a request.
+func (o *orders) HTTP(_ context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.HTTPOrder, error) {
+	a, err := actionOf(j, x)
+	if err != nil {
+		return nil, err
+	}
+	set := a.set.Configuration
+	if set[pipeline.ConfigURL] == "" {
+		return nil, &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: "the action has no url"}
+	}
+	return &pipeline.HTTPOrder{
+		ID: j.ID, Method: cmp.Or(set[pipeline.ConfigMethod], "POST"), URL: set[pipeline.ConfigURL], Body: set[pipeline.ConfigBody], Timeout: j.Timeout,
+	}, nil
 }
 
 // standardImage is what a build runs in that names no image: the one that AWS
@@ -179,7 +293,11 @@ func (o *orders) builtIn(b *pipeline.BuildOrder, x pipeline.Execution) []pipelin
 // Deploy makes the order of a deployment. Its revision is what the build made,
 // or the source itself where no build made anything.
 func (o *orders) Deploy(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.DeployOrder, error) {
-	name := x.Pipeline.Config(j.Stage, j.Action, pipeline.ConfigGroup)
+	act, err := actionOf(j, x)
+	if err != nil {
+		return nil, err
+	}
+	name := act.set.Configuration[pipeline.ConfigGroup]
 	g, ok := groupNamed(o.cfg, name)
 	if !ok {
 		return nil, &pipeline.UserError{Code: "DeploymentGroupDoesNotExistException", Msg: fmt.Sprintf("the server has no deployment group %q", name)}
@@ -188,22 +306,21 @@ func (o *orders) Deploy(ctx context.Context, j pipeline.Job, x pipeline.Executio
 		ID: j.ID, Application: g.Application, Group: g.Name, Commit: x.Trigger.SHA,
 		FileExistsBehavior: g.FileExistsBehavior, IgnoreStopFailures: g.IgnoreStopFailures,
 	}
-	if d.Application == "" {
-		d.Application = x.Repo.Name
+	d.Application = cmp.Or(act.set.Configuration[pipeline.ConfigApplication], d.Application, x.Repo.Name)
+	inputs, err := x.Inputs(j.Stage, j.Action)
+	if err != nil {
+		return nil, err
 	}
-	for _, a := range x.Artifacts() {
-		if a.Name == buildArtifact {
-			d.Revision = a
-			return d, nil
-		}
+	if len(inputs) > 0 && !inputs[0].Source {
+		d.Revision = inputs[0].Artifact
+		return d, nil
 	}
-	var err error
 	d.Revision, err = o.sourceBundle(ctx, x)
 	return d, err
 }
 
 // buildArtifact is the name of a build's primary artifact.
-const buildArtifact = "BuildArtifact"
+const buildArtifact = pipeline.BuildArtifact
 
 func (o *orders) sourceBundle(ctx context.Context, x pipeline.Execution) (pipeline.Artifact, error) {
 	a := pipeline.Artifact{Name: "SourceArtifact", Format: "tar"}

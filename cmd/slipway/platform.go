@@ -110,7 +110,10 @@ func (p *platform) wire() {
 	if retries == 0 {
 		retries = -1 // the zero value of Rules means its default
 	}
-	rules := pipeline.Rules{InfrastructureRetries: retries, QueuedTimeout: p.cfg.Limits.QueuedTimeout}
+	rules := pipeline.Rules{
+		InfrastructureRetries: retries, QueuedTimeout: p.cfg.Limits.QueuedTimeout,
+		BuildTimeout: p.cfg.Limits.BuildTimeout, ExternalURL: p.cfg.ExternalURL,
+	}
 	p.orchestrator = pipeline.NewOrchestrator(p.store, p.forges, defs, p.relay, rules, now, p.log)
 	p.reporters = p.wireReporters()
 }

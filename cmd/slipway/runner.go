@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -127,6 +128,9 @@ func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Cont
 			}
 			return runner.Run(ctx, runner.Options{
 				Engine: place.Engine, Source: mirrors, Temp: place.temp, Name: me, Log: log,
+				Inputs: func(ctx context.Context, digest string) (io.ReadCloser, error) {
+					return control.Artifact(ctx, job.Job.Ref(), digest)
+				},
 			}, *job.Build, s)
 		},
 	})

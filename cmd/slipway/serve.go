@@ -169,6 +169,7 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 	}
 	g.Go(func() error { return serveHTTP(gctx, l, front, h.Drain) })
 	control := observed{newEveryCompute(p.control, cfg), h}
+	g.Go(func() error { return runRequests(gctx, cfg, p.control, log) })
 	if s.runner {
 		g.Go(func() error { return a.runRunner(gctx, cfg, control, log) })
 	}

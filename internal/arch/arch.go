@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/client":   {"pipeline", "forge"},
 	"internal/config":   {"internal/specfile"},
 	"internal/redact":   {},
+	"internal/request":  {},
 	"internal/specfile": {},
 	"internal/worker":   {"pipeline"},
 

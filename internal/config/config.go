@@ -33,13 +33,14 @@ type Config struct {
 	Engine        string `yaml:"engine" env:"SLIPWAY_ENGINE" doc:"What builds run in: docker, or host (which isolates nothing)."`
 	Image         string `yaml:"image" env:"SLIPWAY_IMAGE" doc:"Image of a build whose project names none."`
 
-	Redis     Redis  `yaml:"redis"`
-	Runner    Runner `yaml:"runner"`
-	GitHub    GitHub `yaml:"github"`
-	Limits    Limits `yaml:"limits"`
-	Server    string `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
-	Token     string `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
-	OpenReads string `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
+	Redis     Redis    `yaml:"redis"`
+	Runner    Runner   `yaml:"runner"`
+	GitHub    GitHub   `yaml:"github"`
+	Requests  Requests `yaml:"requests"`
+	Limits    Limits   `yaml:"limits"`
+	Server    string   `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
+	Token     string   `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
+	OpenReads string   `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
 
 	Images           map[string]string  `yaml:"images" doc:"Aliases of images, such as aws/codebuild/standard:7.0, and what they stand for."`
 	ComputeTypes     map[string]Compute `yaml:"compute_types" doc:"Limits of containers by the names that projects use."`
@@ -72,6 +73,14 @@ type GitHub struct {
 
 // Secrets are the webhook secrets in force.
 func (g GitHub) Secrets() []string { return splitList(g.WebhookSecret) }
+
+// Requests are those of http actions.
+type Requests struct {
+	Allow string `yaml:"allow" env:"SLIPWAY_REQUESTS_ALLOW" doc:"Hosts, with their port or without, comma-separated, that http actions may reach although they are this host or link-local."`
+}
+
+// Allowed are the hosts of Allow.
+func (r Requests) Allowed() []string { return splitList(r.Allow) }
 
 // Limits bound what is done and kept.
 type Limits struct {
