@@ -1,0 +1,272 @@
+package pipeline
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// The example of CodePipeline reference 6.1, less what is not supported yet.
+const wholeFile = `slipway: 1
+name: web
+mode: superseded
+supersede: approvals
+variables:
+  REGION: eu-west-1
+  LEVEL: {default: info, description: log level}
+  TICKET: {required: true}
+on:
+  push:
+    - branches: [main, "release/**", "!release/old"]
+      paths: ["api/**", "lib/**", "!**/*.md"]
+    - tags: ["v*"]
+  pull_request:
+    - events: [open, updated]
+      branches: [main]
+sources:
+  app: {branch: main}
+stages:
+  - name: Build
+    actions:
+      - build: unit
+        project: web-unit
+        in: app
+        env: {COMMIT: "#{app.CommitId}", REGION: "#{variables.REGION}"}
+        out: [bundle, reports]
+        timeout: 30m
+      - parallel:
+          - run: scan
+            commands: [make scan]
+            in: [bundle, reports]
+          - run: e2e
+            commands: [make e2e]
+            in: bundle
+            exports: [E2E_URL]
+    on_failure: {retry: failed}
+  - name: Approve
+    actions:
+      - approve: go-live
+        message: "Release #{app.CommitId}: #{app.CommitMessage}"
+        url: "#{e2e.E2E_URL}"
+        approvers: [octo/release]
+        timeout: 2d
+  - name: Prod
+    environment: production
+    actions:
+      - codedeploy: fleet.eu
+        application: web
+        group: prod
+        in: bundle
+      - http: ping
+        order: 7
+        url: https://example.com/deployed
+        method: POST
+        body: '{"approved_by": "#{go-live.ApprovedBy}"}'
+    on_failure: rollback
+`
+
+func TestParseFile(t *testing.T) {
+	got := ParseFile(".slipway/web.yml", []byte(wholeFile))
+	want := []FilePipeline{{
+		Triggers: Triggers{
+			Branch: "main",
+			Push: []PushFilter{
+				{Branches: Criterion{[]string{"main", "release/**"}, []string{"release/old"}}, Paths: Criterion{[]string{"api/**", "lib/**"}, []string{"**/*.md"}}},
+				{Tags: Criterion{[]string{"v*"}, nil}},
+			},
+			Pull: []PullFilter{{Events: []PullEvent{PullOpen, PullUpdated}, Branches: Criterion{[]string{"main"}, nil}}},
+		},
+		Pipeline: Pipeline{
+			Name: "web", Mode: SupersededMode, File: ".slipway/web.yml", SupersedeApprovals: true,
+			Variables: []VariableSpec{{Name: "REGION", Default: "eu-west-1"}, {Name: "LEVEL", Default: "info", Description: "log level"}, {Name: "TICKET", Required: true}},
+			Stages: []Stage{
+				{Name: "Source", Actions: []Action{{Name: "app", Category: Source, Provider: GitProvider, RunOrder: 1, Namespace: "app", Outputs: []string{"app"}}}},
+				{Name: "Build", OnFailure: OnFailure{Retry: FailedActions}, Actions: []Action{
+					{
+						Name: "unit", Category: BuildCat, Provider: CodeBuildProvider, RunOrder: 1, Namespace: "unit", Inputs: []string{"app"}, Outputs: []string{"bundle", "reports"},
+						Configuration: map[string]string{ConfigProject: "web-unit"}, Timeout: 30 * time.Minute,
+						Environment: map[string]string{"COMMIT": "#{app.CommitId}", "REGION": "#{variables.REGION}"},
+					},
+					{Name: "scan", Category: BuildCat, Provider: CommandsProvider, RunOrder: 2, Namespace: "scan", Inputs: []string{"bundle", "reports"}, Commands: []string{"make scan"}},
+					{Name: "e2e", Category: BuildCat, Provider: CommandsProvider, RunOrder: 2, Namespace: "e2e", Inputs: []string{"bundle"}, Commands: []string{"make e2e"}, Exports: []string{"E2E_URL"}},
+				}},
+				{Name: "Approve", Actions: []Action{{
+					Name: "go-live", Category: Approval, Provider: ManualProvider, RunOrder: 1, Namespace: "go-live", Approvers: []string{"octo/release"}, Timeout: 48 * time.Hour,
+					Configuration: map[string]string{ConfigMessage: "Release #{app.CommitId}: #{app.CommitMessage}", ConfigLink: "#{e2e.E2E_URL}"},
+				}}},
+				{Name: "Prod", Environment: "production", OnFailure: OnFailure{Rollback: true}, Actions: []Action{
+					{
+						Name: "fleet.eu", Category: Deploy, Provider: CodeDeployProvider, RunOrder: 1, Namespace: "fleet-eu", Inputs: []string{"bundle"},
+						Configuration: map[string]string{ConfigApplication: "web", ConfigGroup: "prod"},
+					},
+					{
+						Name: "ping", Category: Invoke, Provider: HTTPProvider, RunOrder: 7, Namespace: "ping",
+						Configuration: map[string]string{ConfigURL: "https://example.com/deployed", ConfigMethod: "POST", ConfigBody: `{"approved_by": "#{go-live.ApprovedBy}"}`},
+					},
+				}},
+			},
+		},
+	}}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(FilePipeline{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if line, column := got[0].At("Prod", "fleet.eu", ConfigGroup); line != 49 || column != 16 {
+		t.Errorf("group is at %d:%d, want 49:16", line, column)
+	}
+}
+
+func TestDocumentsAndDefaults(t *testing.T) {
+	const two = "slipway: 1\nstages: [{name: Build, actions: [{build: b}]}]\n---\nslipway: 1\nname: other\nsource_stage: Fetch\n" +
+		"stages:\n- name: Build\n  actions:\n  - {build: b, out: o}\n  - parallel: [{test: t}, {test: u}]\n  - {codedeploy: d, group: g}\n"
+	got := ParseFile(".slipway/ci.yml", []byte(two))
+	if len(got) != 2 {
+		t.Fatalf("got %d pipelines", len(got))
+	}
+	var lines []string
+	for _, f := range got {
+		for _, p := range f.Problems {
+			lines = append(lines, p.String())
+		}
+		for _, s := range f.Pipeline.Stages {
+			for _, a := range s.Actions {
+				lines = append(lines, strings.Join([]string{f.Pipeline.Name, s.Name, a.Name, itoa(a.RunOrder), strings.Join(a.Inputs, ",")}, " "))
+			}
+		}
+	}
+	want := []string{
+		"ci Source app 1 ", "ci Build b 1 app",
+		"other Fetch app 1 ", "other Build b 1 app", "other Build t 2 o", "other Build u 2 o", "other Build d 3 o",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// stagesFile is a file with these stages.
+func stagesFile(stages string) string { return "slipway: 1\nstages:\n" + stages }
+
+// actionsFile is a file with one stage of these actions, which begin in line 5.
+func actionsFile(actions string) string {
+	return stagesFile("- name: S\n  actions:\n" + actions)
+}
+
+func TestMistakesInFiles(t *testing.T) {
+	build := "  - build: b\n"
+	tests := []struct {
+		name, in string
+		want     string // line:column code text, one a line
+	}{
+		{"all at once", "nmae: x\nmode: fast\nstages:\n- name: a b\n  actions: []\n", `
+1:1 unknown-key unknown key nmae (did you mean name?)
+1:1 missing-key the version is missing (write slipway: 1)
+2:7 wrong-value mode: want superseded, queued or parallel, have "fast"
+4:9 SP108 stages[0].name: want 1 to 100 letters, digits and . @ - _, have "a b"
+5:12 SP103 stages[0]: the stage has no actions`},
+		{"version", "slipway: 2\nstages: [{name: S, actions: [{build: b}]}]\n", `1:10 wrong-value slipway: want version 1, have "2"`},
+		{"SP101 no stages", "slipway: 1\n", "1:1 SP101 stages is missing: want at least one"},
+		{"SP101 empty", "slipway: 1\nstages: []\n", "2:9 SP101 stages: want at least one"},
+		{"SP102", stagesFile("- {name: A, actions: [{build: b}]}\n- {name: A, actions: [{build: c}]}\n"), "4:10 SP102 stages[1]: another stage is called A too"},
+		{"SP102 the source's", stagesFile("- {name: Source, actions: [{build: b}]}\n"), "3:10 SP102 stages[0]: another stage is called Source too"},
+		{"SP103", stagesFile("- name: A\n"), "3:3 SP103 stages[0]: the stage has no actions"},
+		{"SP108 stage without a name", stagesFile("- actions: [{build: b}]\n"), "3:3 SP108 stages[0]: the stage has no name"},
+		{"SP108 two documents of one name", "slipway: 1\nname: a\nstages: [{name: S, actions: [{build: b}]}]\n---\nslipway: 1\nname: a\nstages: [{name: S, actions: [{build: b}]}]\n", "6:7 SP108 another pipeline of this file is called a too"},
+		{"SP201", actionsFile(build + build), "6:12 SP201 stages[0].actions[1]: another action of this stage is called b too"},
+		{"SP202 no type", actionsFile("  - {name: b}\n"), "5:5 SP202 stages[0].actions[0]: want one of approve, build, codedeploy, http, run or test, which says what the action does"},
+		{"SP202 two types", actionsFile("  - {build: b, test: c}\n"), "5:16 SP202 stages[0].actions[0]: an action does one thing, this one has build and test"},
+		{"SP203", actionsFile("  - run: r\n  - codedeploy: d\n  - http: h\n"), "5:5 SP203 stages[0].actions[0]: run needs commands\n6:5 SP203 stages[0].actions[1]: codedeploy needs group\n7:5 SP203 stages[0].actions[2]: http needs url"},
+		{"SP203 unknown key", actionsFile(build + "    comands: [x]\n"), "6:5 unknown-key unknown key stages[0].actions[0].comands"},
+		{"SP204", actionsFile(build + "    order: 0\n  - build: c\n    order: 1000\n  - build: d\n    order: x\n"), `
+6:12 SP204 stages[0].actions[0].order: want a number from 1 to 999, have "0"
+8:12 SP204 stages[0].actions[1].order: want a number from 1 to 999, have "1000"
+10:12 SP204 stages[0].actions[2].order: want a number from 1 to 999, have "x"`},
+		{"SP205", actionsFile("  - {build: b, out: [a, c, d, e, f, g]}\n  - {approve: p, in: app}\n"), `
+5:5 SP205 stages[0].actions[0].out: want at most 5 output artifacts, have 6
+6:5 SP205 stages[0].actions[1].in: this type of action takes no input artifact`},
+		{"SP206 unknown", actionsFile("  - {build: b, in: ap}\n"), "5:20 SP206 stages[0].actions[0].in: no action makes artifact ap"},
+		{"SP206 same order", actionsFile("  - parallel:\n    - {build: b, out: o}\n    - {build: c, in: o}\n"), "7:22 SP206 stages[0].actions[0].parallel[1].in: artifact o is made by action b, which isn't done before"},
+		{"SP206 ambiguous", actionsFile("  - {build: b, out: [o, p]}\n  - {build: c}\n"), "6:5 SP206 stages[0].actions[1]: several artifacts are there to take in (say which with in: o, or p)"},
+		{"SP207", actionsFile("  - {build: b, out: o}\n  - {build: c, in: o, out: [o, app]}\n"), "6:29 SP207 artifact o is an output of two actions\n6:32 SP207 artifact app is an output of two actions"},
+		{"SP211", actionsFile("  - {build: b, timeout: 3d}\n  - {build: c, timeout: soon}\n  - {approve: p, timeout: 1m}\n"), `
+5:25 SP211 stages[0].actions[0].timeout: want 1m0s to 36h0m0s, have 3d
+6:25 wrong-value stages[0].actions[1].timeout: want a time such as 30m, 8h or 2d, have "soon"
+7:27 SP211 stages[0].actions[2].timeout: want 5m0s to 1440h0m0s, have 1m`},
+		{"SP212 reserved", actionsFile("  - {build: variables}\n"), "5:5 SP212 stages[0].actions[0]: the namespace variables is reserved (give it another one with namespace)"},
+		{"SP212 twice", actionsFile("  - {build: a.b}\n  - {build: c, namespace: a-b}\n"), "6:27 SP212 stages[0].actions[1]: the namespace a-b is that of action a.b of stage S already"},
+		{"SP212 an artifact's", actionsFile("  - {build: b, out: o, namespace: o}\n  - {build: c}\n"), "5:35 SP212 stages[0].actions[0]: the namespace o is the name of an artifact"},
+		{"SP213, case 30c", actionsFile("  - parallel:\n    - {run: b, commands: [x], exports: [V]}\n    - {run: c, commands: [\"echo #{b.V}\"]}\n"), "7:27 SP213 stages[0].actions[0].parallel[1].commands[0]: #{b.V}: action b, which makes it, isn't done before"},
+		{"SP213 no namespace", actionsFile("  - {build: b, env: {A: \"#{nope.V}\"}}\n"), "5:25 SP213 stages[0].actions[0].env.A: #{nope.V}: there is no namespace nope"},
+		{"SP213 not exported", actionsFile("  - {run: a, commands: [x]}\n  - {build: b, env: {A: \"#{a.V}\"}}\n"), "6:25 SP213 stages[0].actions[1].env.A: #{a.V}: action a doesn't export V"},
+		{"SP213 of the source", actionsFile("  - {build: b, env: {A: \"#{app.Commit}\"}}\n"), "5:25 SP213 stages[0].actions[0].env.A: #{app.Commit}: want one of CommitId, CommitMessage, RepositoryName, FullRepositoryName, BranchName, AuthorId, Author, EventType, TagName, PullRequestId, PullRequestTitle, SourceBranchName, DestinationBranchName"},
+		{"SP213 open brace", actionsFile("  - {build: b, env: {A: \"#{app.CommitId\"}}\n"), `5:25 SP213 stages[0].actions[0].env.A: "#{app.CommitId" has no closing brace; a plain #{ is written ##{`},
+		{"SP215", actionsFile("  - {build: b, env: {A: \"#{variables.X}\"}}\n"), "5:25 SP215 stages[0].actions[0].env.A: #{variables.X}: the pipeline declares no variable X"},
+		{"SP303, T7", "slipway: 1\non: {push: [{branches: [main], tags: [v1]}]}\nstages: [{name: S, actions: [{build: b}]}]\n", "2:13 SP303 on.push[0]: tags can't be combined with branches or paths (make it two filters)"},
+		{"SP303 empty", "slipway: 1\non: {push: [{}], pull_request: }\nstages: [{name: S, actions: [{build: b}]}]\n", "2:13 SP303 on.push[0]: an empty filter; want branches, tags or paths\n2:18 SP303 on.pull_request: want a list of filters, have nothing"},
+		{"SP303 glob", "slipway: 1\ntriggers: {push: {branches: [\"[a\"]}}\nstages: [{name: S, actions: [{build: b}]}]\n", "2:30 SP303 on.push[0].branches[0]: pattern \"[a\": [ without ]"},
+		{"SP403", "mode: parallel\n" + stagesFile("- {name: S, actions: [{build: b}], on_failure: rollback}\n"), "4:48 SP403 stages[0].on_failure: a pipeline with mode: parallel can't roll back"},
+		{"SP404", stagesFile("- {name: S, actions: [{build: b}], on_failure: {retry: never}}\n"), `3:56 SP404 stages[0].on_failure.retry: want failed or all, have "never"`},
+		{"not supported yet", "extends: x\non: {schedule: [{cron: x}], push: {tags: v}}\nsources: {app: {s3: b}, two: {}}\n" + stagesFile("- {name: S, before: {if: x}, on_success: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
+1:1 not-supported extends is not supported yet
+2:6 not-supported on.schedule is not supported yet
+3:17 not-supported sources.app.s3 is not supported yet
+3:25 not-supported sources.two: a second source is not supported yet
+6:13 not-supported stages[0].before is not supported yet
+6:30 not-supported stages[0].on_success is not supported yet
+6:57 not-supported stages[0].actions[0]: actions of type helm are not supported yet (a run action can do it with commands)
+6:78 not-supported stages[0].actions[1].secret is not supported yet`},
+		{"parallel", actionsFile("  - {parallel: [], name: x}\n  - parallel: [{build: b, order: 2}]\n"), `
+5:16 SP103 stages[0].actions[0].parallel: want actions, have none
+5:20 unknown-key stages[0].actions[0].name: beside parallel only order is allowed
+6:27 SP204 stages[0].actions[1].parallel[0].order: not allowed within parallel`},
+		{"variables", "variables: {A: {default: x, required: yes}, \"b c\": 1}\n" + stagesFile("- {name: S, actions: [{build: b}]}\n"), `
+1:16 wrong-value variables.A: want a default or required, have both
+1:45 SP108 variables: want 1 to 128 letters, digits and @ - _, have "b c"`},
+		{"doubts are warnings", "on: {push: {paths: [\"**/go.mod\"]}}\n" + actionsFile("  - {build: b, out: o, env: {API_TOKEN: hunter2}}\n  - {codedeploy: d, group: g, in: app}\n  - {approve: p}\n"), `
+1:21 SP303 warning: on.push[0].paths[0]: a file at the root of the repository doesn't match "**/go.mod" (add "go.mod")
+6:21 SP501 warning: no action takes in artifact o
+6:41 SP501 warning: stages[0].actions[0].env.API_TOKEN: this looks like a secret, and everybody who reads the repository reads it
+8:5 SP501 warning: stages[0].actions[2]: an approval after a deployment in one stage keeps others out until it is answered`},
+		{"paths out of the repository", actionsFile("  - {build: b, buildspec: ../x.yml}\n  - {http: h, url: file:///etc/passwd}\n"), `
+5:27 SP203 stages[0].actions[0].buildspec: want a path within the repository, have "../x.yml"
+6:20 SP203 stages[0].actions[1].url: want an address that begins with https:// or http://, have "file:///etc/passwd"`},
+		{"no map", "[a]", "1:1 wrong-type want a map at the top level, have a list"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for _, f := range ParseFile(".slipway/x.yml", []byte(tt.in)) {
+				for _, p := range f.Problems {
+					position, text, _ := strings.Cut(p.String(), ": ")
+					got = append(got, position+" "+p.Code+" "+text)
+				}
+			}
+			if diff := cmp.Diff(strings.Split(strings.TrimSpace(tt.want), "\n"), got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func FuzzParseFile(f *testing.F) {
+	f.Add([]byte(wholeFile))
+	f.Add([]byte("slipway: 1\nstages: [{name: S, actions: [{parallel: [{build: b}], order: 3}]}]\n---\na: &a {<<: *a}\n"))
+	f.Add([]byte("on:\n  push:\n  - tags: [\"!x\"]\nsources: {app: }\nstages: [{actions: [null, x, {run: r, commands: [null]}]}]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		all := ParseFile(".slipway/x.yml", data)
+		if len(all) == 0 {
+			t.Fatal("no pipeline, and no mistake either")
+		}
+		for _, p := range all {
+			for _, q := range p.Problems {
+				if q.Line < 1 || q.Column < 1 || q.Message == "" || q.Code == "" {
+					t.Errorf("a problem without a place: %+v", q)
+				}
+			}
+			if !p.Problems.HasErrors() && (len(p.Pipeline.Stages) < 2 || p.Pipeline.Name == "") {
+				t.Errorf("taken for valid: %+v", p.Pipeline)
+			}
+		}
+	})
+}
