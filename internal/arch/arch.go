@@ -12,7 +12,7 @@ var mayImport = map[string][]string{
 	"forge/local":     {"forge"},
 
 	"pipeline": {"forge", "internal/specfile"},
-	"dispatch": {"pipeline", "forge"},
+	"dispatch": {"pipeline", "forge", "deployer/fleet"},
 	"chat":     {"pipeline", "forge"},
 	"queue":    {"pipeline"},
 	"notify":   {"pipeline", "forge"},
@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"deployer":         {"pipeline", "deployer/appspec", "internal/redact", "internal/archive", "internal/client"},
 	"deployer/appspec": {"internal/specfile"},
 	"deployer/agent":   {"pipeline", "forge", "deployer", "internal/archive", "internal/client", "internal/worker"},
-	"deployer/fleet":   {"pipeline", "deployer", "deployer/appspec"},
+	"deployer/fleet":   {"pipeline", "forge"},
 
 	"handlers":    {"pipeline", "forge", "handlers/ui"},
 	"handlers/ui": {"pipeline"},
