@@ -2,7 +2,7 @@
 // the floor of each aim, taking turns in the same run, and prints both with
 // their ratio. Absolute figures differ from machine to machine, ratios hardly.
 //
-//	go run ./bench/run [-only webhook,build,idle] [-slipway bin/slipway] [-json FILE]
+//	go run ./bench/run [-only webhook,build,push,log,idle] [-slipway bin/slipway] [-json FILE]
 package main
 
 import (
@@ -33,6 +33,7 @@ type settings struct {
 	rounds   int
 	round    time.Duration
 	builds   int
+	logs     int
 	idle     time.Duration
 	dir      string // temporary, for everything
 	say      func(format string, args ...any)
@@ -44,20 +45,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	s := settings{say: func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }}
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	only := flags.String("only", "webhook,build,idle", "what to measure, comma-separated")
+	only := flags.String("only", "webhook,build,push,log,idle", "what to measure, comma-separated")
 	flags.StringVar(&s.slipway, "slipway", "", "the slipway `binary`; empty: build it first")
 	flags.StringVar(&s.jsonFile, "json", "", "write the results to this `file`, too")
 	flags.IntVar(&s.clients, "clients", 32, "webhook: keep-alive connections")
 	flags.IntVar(&s.rounds, "rounds", 5, "webhook: rounds of each side")
 	flags.DurationVar(&s.round, "round", 2*time.Second, "webhook: length of a round")
-	flags.IntVar(&s.builds, "builds", 15, "build: builds of each side")
+	flags.IntVar(&s.builds, "builds", 15, "build, push: builds of each side")
+	flags.IntVar(&s.logs, "logs", 3, "log: builds with 200 MB of output")
 	flags.DurationVar(&s.idle, "idle", time.Minute, "idle: how long to watch")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
 	s.only = strings.Split(*only, ",")
-	if s.clients < 1 || s.rounds < 1 || s.builds < 1 {
-		fmt.Fprintln(stderr, "run: -clients, -rounds and -builds must be at least 1")
+	if s.clients < 1 || s.rounds < 1 || s.builds < 1 || s.logs < 1 {
+		fmt.Fprintln(stderr, "run: -clients, -rounds, -builds and -logs must be at least 1")
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -76,6 +78,8 @@ var benchmarks = []struct {
 }{
 	{"webhook", benchWebhook},
 	{"build", benchBuild},
+	{"push", benchPush},
+	{"log", benchLog},
 	{"idle", benchIdle},
 }
 
