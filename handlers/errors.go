@@ -51,6 +51,7 @@ func problemOf(err error) *problem {
 	var p *problem
 	var tooLarge *http.MaxBytesError
 	var mistake *pipeline.UserError
+	var refusal *pipeline.Refusal
 	var retry *forge.RetryError
 	switch {
 	case errors.As(err, &p):
@@ -63,6 +64,8 @@ func problemOf(err error) *problem {
 		return refuse(http.StatusConflict, "conflict", "%v", pipeline.ErrConflict)
 	case errors.Is(err, pipeline.ErrStopped):
 		return refuse(http.StatusConflict, "stopped", "%v", pipeline.ErrStopped)
+	case errors.As(err, &refusal):
+		return refuse(refusalStatus(refusal), refusal.Code, "%s", refusal.Msg)
 	case errors.As(err, &mistake):
 		return refuse(http.StatusUnprocessableEntity, "invalid", "%s", mistake.Error())
 	case errors.As(err, &tooLarge):
@@ -75,6 +78,16 @@ func problemOf(err error) *problem {
 		return unavailable("timed-out", "this took too long", 5*time.Second)
 	}
 	return refuse(http.StatusInternalServerError, "fault", "a fault of the server; its log says more")
+}
+
+func refusalStatus(r *pipeline.Refusal) int {
+	switch r.Code {
+	case pipeline.ValidationException, pipeline.StageNotFound, pipeline.ActionNotFound:
+		return http.StatusUnprocessableEntity
+	case pipeline.PermissionError:
+		return http.StatusForbidden
+	}
+	return http.StatusConflict
 }
 
 func unavailable(code, detail string, after time.Duration) *problem {

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -33,6 +33,9 @@ type executionDetail struct {
 	Problem     string             `json:"problem,omitempty"`
 	Gate        string             `json:"gate,omitempty"`
 	Annotations []forge.Annotation `json:"annotations,omitempty"`
+	Variables   map[string]string  `json:"variables,omitempty"` // the pipeline's
+	Target      string             `json:"target,omitempty"`    // of a rollback: the execution that it goes back to
+	Approvals   []pipeline.Waiting `json:"approvals,omitempty"` // that somebody is to answer
 }
 
 type stageView struct {
@@ -60,6 +63,10 @@ type actionView struct {
 	Error      *pipeline.ActionError `json:"error,omitempty"`
 	Artifacts  []pipeline.Artifact   `json:"artifacts,omitempty"`
 	Exported   map[string]string     `json:"exported,omitempty"`
+	// Resolved are the settings with their variables filled in; Approval is what
+	// an approve action asks, and its answer.
+	Resolved *pipeline.Settings      `json:"resolved,omitempty"`
+	Approval *pipeline.ApprovalState `json:"approval,omitempty"`
 }
 
 func (s *Server) item(x pipeline.Summary) executionItem {
@@ -70,6 +77,7 @@ func (s *Server) detail(x pipeline.Execution) executionDetail {
 	d := executionDetail{
 		executionItem: s.item(x.Summary()), Project: x.Project, Revision: x.Revision, Source: x.Trigger,
 		Stages: []stageView{}, Gate: x.Gate, Annotations: x.Annotations,
+		Variables: x.Variables, Target: x.Target, Approvals: x.Waiting(),
 	}
 	if x.Problem != nil {
 		d.Problem = x.Problem.Error()
@@ -101,7 +109,7 @@ func viewAction(def pipeline.Action, a pipeline.ActionExecution) actionView {
 	v := actionView{
 		Name: a.Name, Category: def.Category, Provider: def.Provider, Status: a.Status, Attempt: a.Attempt, Earlier: a.Earlier,
 		Outcome: a.Outcome, Worker: a.Worker, QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, EndedAt: a.EndedAt,
-		Error: a.Error, Artifacts: a.Artifacts, Exported: a.Exported,
+		Error: a.Error, Artifacts: a.Artifacts, Exported: a.Exported, Resolved: a.Resolved, Approval: a.Approval,
 	}
 	if a.Kind == pipeline.DeployJob {
 		v.Deployment = a.Job
@@ -143,12 +151,17 @@ func (s *Server) getExecution(c *gin.Context) {
 }
 
 type stopRequest struct {
-	Reason string `json:"reason,omitempty"`
+	Reason string `json:"reason,omitempty"` // at most 200 characters
+	// Mode is wait, which lets running actions end; cancel, the default, which
+	// tells their workers to; or abandon, which doesn't wait for them.
+	Mode string `json:"mode,omitempty"`
 }
 
 type retryRequest struct {
 	// Stage is the one to retry; empty: the one that failed.
 	Stage string `json:"stage,omitempty"`
+	// Mode is FAILED_ACTIONS, the default, or ALL_ACTIONS.
+	Mode pipeline.RetryMode `json:"mode,omitempty"`
 }
 
 // submitted is the answer to what a pipeline was asked to do.
@@ -194,10 +207,13 @@ func (s *Server) stop(c *gin.Context, in stopRequest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if x.Status.Ended() {
-		return "", refuse(http.StatusConflict, "ended", "the execution has ended: %s", x.Status)
+	mode := pipeline.StopMode(in.Mode)
+	if mode == "cancel" {
+		mode = pipeline.StopCancel
 	}
-	return s.submit(c, pipeline.Event{Type: pipeline.StopRequested, Board: x.Board, Execution: x.ID, Reason: cut(in.Reason, 500)})
+	return s.command(c, pipeline.Event{
+		Type: pipeline.StopRequested, Board: x.Board, Execution: x.ID, Reason: in.Reason, Stop: mode, Revive: &x,
+	})
 }
 
 func (s *Server) retry(c *gin.Context, in retryRequest) (string, error) {
@@ -205,22 +221,14 @@ func (s *Server) retry(c *gin.Context, in retryRequest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !x.Status.Ended() {
-		return "", refuse(http.StatusConflict, "running", "the execution is still running: %s", x.Status)
-	}
 	if in.Stage == "" {
-		i := slices.IndexFunc(x.Stages, func(st pipeline.StageExecution) bool {
-			return st.Status == pipeline.Failed || st.Status == pipeline.Stopped
-		})
-		if i < 0 {
-			return "", refuse(http.StatusConflict, "nothing-failed", "no stage of the execution failed")
+		if in.Stage = x.Retryable(); in.Stage == "" {
+			return "", &pipeline.Refusal{Code: pipeline.StageNotRetryable, Msg: "no stage of the execution failed"}
 		}
-		in.Stage = x.Stages[i].Name
 	}
-	if x.Stage(in.Stage) == nil {
-		return "", refuse(http.StatusUnprocessableEntity, "invalid", "the execution has no stage %q", in.Stage)
-	}
-	return s.submit(c, pipeline.Event{Type: pipeline.RetryRequested, Board: x.Board, Execution: x.ID, Stage: in.Stage})
+	return s.command(c, pipeline.Event{
+		Type: pipeline.RetryRequested, Board: x.Board, Execution: x.ID, Stage: in.Stage, Retry: in.Mode, Revive: &x,
+	})
 }
 
 func (s *Server) rerun(c *gin.Context) (string, error) {
@@ -231,17 +239,23 @@ func (s *Server) rerun(c *gin.Context) (string, error) {
 	return s.submit(c, pipeline.Event{Type: pipeline.RerunRequested, Board: x.Board, Execution: x.ID})
 }
 
-// submit sends an event in the name of the request's sender. A request that
-// is sent again with the same Idempotency-Key is the same event.
+// submit sends an event in the name of the request's sender.
 func (s *Server) submit(c *gin.Context, e pipeline.Event) (string, error) {
+	s.sign(c, &e)
+	return e.ID, s.Events.Submit(c.Request.Context(), e)
+}
+
+// sign makes e an event of the request's sender. A request that is sent again
+// with the same Idempotency-Key is the same event.
+func (s *Server) sign(c *gin.Context, e *pipeline.Event) {
 	e.V, e.At, e.ID = 1, s.Now().UTC(), uuid.NewString()
 	if key := c.GetHeader("Idempotency-Key"); key != "" {
-		e.ID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(string(e.Type)+"\x00"+e.Execution+"\x00"+e.Stage+"\x00"+key)).String()
+		what := strings.Join([]string{string(e.Type), e.Board, e.Execution, e.Stage, e.Action, key}, "\x00")
+		e.ID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(what)).String()
 	}
 	if p := who(c); p != nil {
 		e.By = p.name
 	}
-	return e.ID, s.Events.Submit(c.Request.Context(), e)
 }
 
 // requestLimitBytes bounds JSON that people and scripts send.

@@ -31,6 +31,7 @@ type Options struct {
 	Bodies      bodies
 	Deliveries  deliveries
 	Executions  executions
+	Boards      boards
 	Builds      builds
 	Logs        logs
 	Artifacts   artifacts
@@ -38,6 +39,11 @@ type Options struct {
 	DeadLetters deadLetters
 	Workers     workers
 	Control     pipeline.Control
+	// Fleet, Agents and AgentControl do deployments; without them there are
+	// none, and agents are served by Control.
+	Fleet        fleet
+	Agents       agents
+	AgentControl pipeline.Control
 	// Git serves /git/; requests reach it only with a token that may.
 	Git    http.Handler
 	Access Access
@@ -109,7 +115,7 @@ func New(o Options) (*Server, error) {
 
 func (o Options) check() error {
 	missing := map[string]bool{
-		"Inbox": o.Inbox == nil, "Deliveries": o.Deliveries == nil, "Executions": o.Executions == nil,
+		"Inbox": o.Inbox == nil, "Deliveries": o.Deliveries == nil, "Executions": o.Executions == nil, "Boards": o.Boards == nil,
 		"Builds": o.Builds == nil, "Logs": o.Logs == nil, "Artifacts": o.Artifacts == nil,
 		"Events": o.Events == nil, "Control": o.Control == nil,
 	}

@@ -60,13 +60,19 @@ func (s *Server) api() []route {
 		{post, "/executions/{id}/stop", writing, s.stopExecution, "Stop an execution", nil, asJSON(stopRequest{}), 202, asJSON(submitted{})},
 		{post, "/executions/{id}/retry", writing, s.retryExecution, "Retry the failed stage of an execution", nil, asJSON(retryRequest{}), 202, asJSON(submitted{})},
 		{post, "/executions/{id}/rerun", writing, s.rerunExecution, "Start a new execution of the same commit and definition", nil, body{}, 202, asJSON(submitted{})},
+		{post, "/executions/{id}/approve", writing, s.approveExecution, "Approve what an execution waits for", nil, asJSON(answerRequest{}), 202, asJSON(submitted{})},
+		{post, "/executions/{id}/reject", writing, s.rejectExecution, "Reject what an execution waits for", nil, asJSON(answerRequest{}), 202, asJSON(submitted{})},
+		{get, "/pipelines", reading, s.listPipelines, "List pipelines with the state of their stages", append([]param{followable}, paging...), body{}, 200, asJSON(pipeline.Page[pipeline.View]{})},
+		{get, "/pipelines/{id}", reading, s.getPipeline, "One pipeline: who is in which stage, who waits, and which transitions are disabled", []param{followable}, body{}, 200, asJSON(pipeline.View{})},
+		{post, "/pipelines/{id}/stages/{stage}/transition", writing, s.changeTransition, "Disable or enable the way into a stage", nil, asJSON(transitionRequest{}), 202, asJSON(submitted{})},
+		{post, "/pipelines/{id}/stages/{stage}/rollback", writing, s.rollbackStage, "Run a stage again with what an earlier execution brought to it", nil, asJSON(rollbackRequest{}), 202, asJSON(submitted{})},
 		{get, "/builds/{id}", reading, s.getBuild, "One build with its phases", []param{followable}, body{}, 200, asJSON(buildDetail{})},
 		{get, "/builds/{id}/log", reading, s.getLog, "A build's log as plain text; takes Range",
 			[]param{{"line", "integer", "begin at this line, from 1"}, {"lines", "integer", "at most so many lines, with line"}, followable}, body{}, 200, asBytes("text/plain")},
 		{get, "/builds/{id}/lines", reading, s.getLines, "Lines of a build's log, coloured and ready to show",
 			[]param{{"from", "integer", "the first line, from 1"}, {"count", "integer", "1 to 2000"}, followable}, body{}, 200, asJSON(ui.Window{})},
 		{get, "/builds/{id}/artifacts/{name}", reading, s.getBuildArtifact, "Download an artifact of a build", nil, body{}, 200, asBytes("application/octet-stream")},
-		{get, "/deployments/{id}", reading, s.getBuild, "One deployment with its lifecycle events", []param{followable}, body{}, 200, asJSON(buildDetail{})},
+		{get, "/deployments/{id}", reading, s.getDeployment, "One deployment with its instances and their lifecycle events", []param{followable}, body{}, 200, asJSON(deploymentDetail{})},
 		{get, "/deliveries", reading, s.listDeliveries, "List webhook deliveries, newest first",
 			append([]param{{"forge", "string", "name of the forge entry"}}, paging...), body{}, 200, asJSON(pipeline.Page[deliveryItem]{})},
 		{get, "/deliveries/{id}", reading, s.getDelivery, "One delivery with its headers and body", []param{{"forge", "string", "name of the forge entry; any if empty"}}, body{}, 200, asJSON(pipeline.Delivery{})},
@@ -77,6 +83,7 @@ func (s *Server) api() []route {
 		{post, "/sign-in", writing, s.newTicket, "Make a one-time sign-in address", nil, body{}, 201, asJSON(signInTicket{})},
 		{get, "/openapi.json", open, s.getOpenAPI, "This document", nil, body{}, 200, asBytes("application/json")},
 	}
+	routes = append(routes, s.fleetAPI()...)
 	for _, kind := range []struct {
 		root string
 		job  pipeline.JobKind

@@ -145,9 +145,23 @@ type ApprovalState struct {
 	Comment    string    `json:"comment,omitempty"`
 }
 
+// Retryable is the stage that failed, or in which the execution was stopped;
+// empty if there is none. Of a running execution it is one in which an action
+// failed and others go on.
+func (x *Execution) Retryable() string {
+	for i := range x.Stages {
+		st := &x.Stages[i]
+		if st.Status == Failed || st.Status == Stopped || (st.Status == InProgress && st.failed() != nil) {
+			return st.Name
+		}
+	}
+	return ""
+}
+
 // Waiting is an approval that somebody is to answer.
 type Waiting struct {
-	Stage, Action string
+	Stage  string `json:"stage"`
+	Action string `json:"action"`
 	ApprovalState
 }
 

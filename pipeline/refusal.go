@@ -118,7 +118,7 @@ func checkRetry(b *Board, e Event) error {
 		return refuse(StageNotRetryable, "the execution is still running: %s", x.Status)
 	case x.Status != Failed && x.Status != Stopped:
 		return refuse(StageNotRetryable, "the execution ended as %s", x.Status)
-	case sx.Status != Stopped && (sx.Status != Failed || sx.failed() == nil):
+	case sx.Status != Stopped && sx.Status != Failed:
 		return refuse(StageNotRetryable, "no action of stage %s failed", e.Stage)
 	}
 	if st := b.Stages[e.Stage]; st != nil && x.Pipeline.Mode != ParallelMode && (st.Holder != "" || st.Latest > x.Number) {

@@ -39,8 +39,8 @@ end
 return 1`)
 
 // Index makes lists show an execution's state. A state of a smaller revision
-// never replaces one of a greater. The Board's key isn't needed: Commit notes it.
-func (s *Store) Index(ctx context.Context, _ string, x pipeline.Summary) error {
+// never replaces one of a greater.
+func (s *Store) Index(ctx context.Context, board string, x pipeline.Summary) error {
 	data, err := json.Marshal(struct {
 		V int `json:"v"`
 		pipeline.Summary
@@ -52,6 +52,9 @@ func (s *Store) Index(ctx context.Context, _ string, x pipeline.Summary) error {
 	keys := []string{summaryKey(x.ID), listStatusKey(status), listAllKey(), listForgeKey(x.Forge), listRepoKey(strings.ToLower(x.Repo))}
 	if len(x.SHA) >= shaPrefix {
 		keys = append(keys, listSHAKey(strings.ToLower(x.SHA[:shaPrefix])))
+	}
+	if err := s.noteBoard(ctx, board); err != nil {
+		return err
 	}
 	oldest := x.CreatedAt.Add(-s.keep).UnixMicro()
 	n, err := s.run(ctx, indexSummary, keys, x.ID, x.Revision, data, status,

@@ -38,6 +38,10 @@ const indexBase = "slipway:{index}:"
 func summaryKey(id string) string { return indexBase + "x:" + id }
 
 // The lists are sorted sets of execution IDs by creation in us.
+// boardsKey is a sorted set of the keys of Boards by when an execution of
+// theirs was indexed last, in us.
+func boardsKey() string { return indexBase + "boards" }
+
 func listAllKey() string                 { return indexBase + "all" }
 func listForgeKey(forge string) string   { return indexBase + "forge:" + forge }
 func listRepoKey(repo string) string     { return indexBase + "repo:" + repo }

@@ -171,32 +171,6 @@ func (a *app) printLog(ctx context.Context, api *client.Client, id string, follo
 	return err
 }
 
-func (a *app) stopCommand() *cobra.Command {
-	var reason string
-	c := a.asker("stop EXECUTION", "End a running execution", serverNote, cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
-		if err := api.Stop(ctx, args[0], reason); err != nil {
-			return err
-		}
-		fmt.Fprintln(a.stderr, "stopping", args[0])
-		return nil
-	})
-	c.Flags().StringVar(&reason, "reason", "", "why, for the page and the check")
-	return c
-}
-
-func (a *app) retryCommand() *cobra.Command {
-	var stage string
-	c := a.asker("retry EXECUTION", "Run the failed actions of an execution again", serverNote, cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
-		if err := api.Retry(ctx, args[0], stage); err != nil {
-			return err
-		}
-		fmt.Fprintln(a.stderr, "retrying", args[0])
-		return nil
-	})
-	c.Flags().StringVar(&stage, "stage", "", "the stage to retry (default: the one that failed)")
-	return c
-}
-
 func (a *app) deliveriesCommand() *cobra.Command {
 	var forgeName, after string
 	var limit int

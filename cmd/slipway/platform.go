@@ -213,7 +213,7 @@ func (p *platform) close() {
 func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 	return handlers.New(handlers.Options{
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
-		Executions: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
+		Executions: p.store, Boards: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
 		DeadLetters: deadLetters{p.inbox}, Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
 		Git: gitHost{p.host, p.cfg.AdminToken, p.log},
 		Access: handlers.Access{

@@ -29,6 +29,7 @@ type State struct {
 	queued     []string
 	bodies     map[string][]byte
 	executions []pipeline.Execution
+	boards     map[string]*pipeline.Board
 	builds     map[string]pipeline.Build
 	logs       map[string]*logText
 	artifacts  map[string][]byte
@@ -50,7 +51,7 @@ type logText struct {
 // NewState is an empty State.
 func NewState() *State {
 	s := &State{
-		seen: map[string]int{}, bodies: map[string][]byte{}, builds: map[string]pipeline.Build{}, logs: map[string]*logText{},
+		seen: map[string]int{}, bodies: map[string][]byte{}, boards: map[string]*pipeline.Board{}, builds: map[string]pipeline.Build{}, logs: map[string]*logText{},
 		artifacts: map[string][]byte{}, held: map[string]pipeline.JobRef{}, stopping: map[string]string{},
 		outcomes: map[string]pipeline.Outcome{}, workers: map[string]handlers.Worker{},
 	}

@@ -19,6 +19,8 @@ type Execution struct {
 	Stages  []Stage `json:"stages,omitempty"`
 	Problem string  `json:"problem,omitempty"`
 	Gate    string  `json:"gate,omitempty"`
+	// Approvals are those that somebody is to answer.
+	Approvals []pipeline.Waiting `json:"approvals,omitempty"`
 }
 
 // Stage is an execution's way through one stage.
@@ -92,17 +94,6 @@ func (c *Client) Execution(ctx context.Context, id string) (Execution, error) {
 	return x, err
 }
 
-// Stop asks for the end of an execution.
-func (c *Client) Stop(ctx context.Context, id, reason string) error {
-	return c.send(ctx, http.MethodPost, "/executions/"+url.PathEscape(id)+"/stop", nil, map[string]string{"reason": reason}, nil)
-}
-
-// Retry asks for a failed stage to run again; an empty stage means the one
-// that failed.
-func (c *Client) Retry(ctx context.Context, id, stage string) error {
-	return c.send(ctx, http.MethodPost, "/executions/"+url.PathEscape(id)+"/retry", nil, map[string]string{"stage": stage}, nil)
-}
-
 // Rerun asks for a new execution of the same commit and definition.
 func (c *Client) Rerun(ctx context.Context, id string) error {
 	return c.send(ctx, http.MethodPost, "/executions/"+url.PathEscape(id)+"/rerun", nil, nil, nil)
@@ -112,13 +103,6 @@ func (c *Client) Rerun(ctx context.Context, id string) error {
 func (c *Client) Build(ctx context.Context, id string) (pipeline.Build, error) {
 	var b pipeline.Build
 	err := c.get(ctx, "/builds/"+url.PathEscape(id), nil, &b)
-	return b, err
-}
-
-// Deployment is one deployment.
-func (c *Client) Deployment(ctx context.Context, id string) (pipeline.Build, error) {
-	var b pipeline.Build
-	err := c.get(ctx, "/deployments/"+url.PathEscape(id), nil, &b)
 	return b, err
 }
 

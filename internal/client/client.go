@@ -97,7 +97,7 @@ func (e *Error) Unwrap() error {
 		return pipeline.ErrStopped
 	case e.Code == "drained":
 		return pipeline.ErrDrained
-	case e.Code == "invalid":
+	case e.Code == "invalid", e.Status == http.StatusUnprocessableEntity:
 		return &pipeline.UserError{Code: e.Code, Msg: e.Detail}
 	case e.Status == http.StatusConflict:
 		return pipeline.ErrConflict

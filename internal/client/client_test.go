@@ -69,7 +69,7 @@ func TestRefusalsKeepTheirKind(t *testing.T) {
 	}
 	s.GoDown(errors.New("no Redis"))
 	s.AddExecution(pipeline.Execution{ID: "x", Status: pipeline.InProgress})
-	if err := dial(t, s, handlerstest.AdminToken).Stop(t.Context(), "x", ""); !client.Retryable(err) || strings.Contains(err.Error(), "Redis") {
+	if _, err := dial(t, s, handlerstest.AdminToken).Stop(t.Context(), "x", "", ""); !client.Retryable(err) || strings.Contains(err.Error(), "Redis") {
 		t.Errorf("a fault: got %v", err)
 	}
 }
@@ -168,8 +168,8 @@ func TestCommands(t *testing.T) {
 	s.AddExecution(pipeline.Execution{ID: "run", Board: "b1", Status: pipeline.InProgress})
 	s.AddExecution(pipeline.Execution{ID: "bad", Board: "b2", Status: pipeline.Failed, Stages: []pipeline.StageExecution{{Name: "Source", Status: pipeline.Succeeded}, {Name: "Build", Status: pipeline.Failed}}})
 	for name, do := range map[string]func() error{
-		"stop":  func() error { return c.Stop(ctx, "run", "enough") },
-		"retry": func() error { return c.Retry(ctx, "bad", "") },
+		"stop":  func() error { _, err := c.Stop(ctx, "run", "enough", ""); return err },
+		"retry": func() error { _, err := c.Retry(ctx, "bad", "", ""); return err },
 		"rerun": func() error { return c.Rerun(ctx, "bad") },
 	} {
 		if err := do(); err != nil {
@@ -177,15 +177,15 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	for name, do := range map[string]func() error{
-		"stop what ended":       func() error { return c.Stop(ctx, "bad", "") },
-		"retry what still runs": func() error { return c.Retry(ctx, "run", "") },
+		"stop what ended":       func() error { _, err := c.Stop(ctx, "bad", "", ""); return err },
+		"retry what still runs": func() error { _, err := c.Retry(ctx, "run", "", ""); return err },
 	} {
 		if err := do(); !errors.Is(err, pipeline.ErrConflict) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	var mistake *pipeline.UserError
-	if err := c.Retry(ctx, "bad", "Nope"); !errors.As(err, &mistake) {
+	if _, err := c.Retry(ctx, "bad", "Nope", ""); !errors.As(err, &mistake) {
 		t.Errorf("an unknown stage: got %v", err)
 	}
 	for _, e := range s.Events() {
