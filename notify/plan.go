@@ -71,7 +71,7 @@ func (r *Reporter) plan(ctx context.Context, l *lane, item pipeline.ReportItem) 
 
 func (v verdict) priority() priority {
 	switch {
-	case v.status == completed:
+	case v.status == completed && v.asks == nil:
 		return final
 	case v.human:
 		return needsHuman

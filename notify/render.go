@@ -61,7 +61,7 @@ func render(x pipeline.Execution, list []work, o RenderOptions) rendering {
 		Title:      cut(plain(v.line()), 255),
 	}
 	more := 0
-	if v.status == completed {
+	if v.status == completed && v.asks == nil {
 		c.CompletedAt = seconds(x.EndedAt)
 		c.Annotations, more = annotationsOf(x)
 	}
@@ -97,6 +97,9 @@ func summary(x pipeline.Execution, v verdict, list []work, more int, o RenderOpt
 	if x.Gate != "" {
 		fmt.Fprintf(&b, "\n%s\n", escape(x.Gate))
 	}
+	if v.asks != nil {
+		writeQuestion(&b, *v.asks, pageURL(o.BaseURL, "executions", x.ID))
+	}
 	if why := reason(x, v); why != "" {
 		fmt.Fprintf(&b, "\n%s\n", escape(cut(why, 1000)))
 	}
@@ -113,6 +116,25 @@ func summary(x pipeline.Execution, v verdict, list []work, more int, o RenderOpt
 		fmt.Fprintf(&b, "\nThis is not a fault of the commit. Operators find it by execution %s.\n", escape(x.ID))
 	}
 	return b.String()
+}
+
+// writeQuestion says what is asked, of whom, and where to answer.
+func writeQuestion(b *strings.Builder, p pipeline.ApprovalState, page string) {
+	if p.Message != "" {
+		fmt.Fprintf(b, "\n%s\n", escape(cut(p.Message, 1000)))
+	}
+	if u, err := url.Parse(p.Link); err == nil && (u.Scheme == "https" || u.Scheme == "http") && !strings.ContainsAny(p.Link, "<>") {
+		fmt.Fprintf(b, "\n<%s>\n", u)
+	}
+	if page != "" {
+		fmt.Fprintf(b, "\n[Approve or reject](%s)\n", page)
+	}
+	if len(p.Approvers) > 0 {
+		fmt.Fprintf(b, "\nApprovers: %s\n", escape(strings.Join(p.Approvers, ", ")))
+	}
+	if !p.Expires.IsZero() {
+		fmt.Fprintf(b, "\nIt ends by itself at %s.\n", p.Expires.UTC().Format("2006-01-02 15:04 MST"))
+	}
 }
 
 // reason is what there is to say beyond the title.

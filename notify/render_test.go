@@ -38,7 +38,7 @@ func TestTitles(t *testing.T) {
 	}{
 		{"queued", sample("x1"), 0, "queued", "", "Queued", "pending"},
 		{"queued, place known", sample("x1"), 3, "queued", "", "Queued (3rd in line)", "pending"},
-		{"waiting for a person", waiting, 0, "in_progress", "", "Waiting for approval: deploy-prod", "pending"},
+		{"waiting for a person", waiting, 0, "completed", "action_required", "Waiting for approval: deploy-prod", "pending"},
 		{"C21 fork", gated, 0, "completed", "action_required", "Approval needed to run", "pending"},
 		{"running", running(sample("x1")), 0, "in_progress", "", "Build 1/4: unit-tests (3m12s)", "pending"},
 		{"second build waits", second, 0, "in_progress", "", "Build 2/4: lint (waiting for a runner)", "pending"},

@@ -34,6 +34,10 @@ type verdict struct {
 	elapsed time.Duration
 	// human: nothing goes on until somebody approves.
 	human bool
+	// asks is the approval that a live execution waits for; nil if it is none.
+	// GitHub shows "action required" as completed; the check is reopened when
+	// somebody has answered.
+	asks *pipeline.ApprovalState
 	// infrastructure: it failed, and it was not its author's fault.
 	infrastructure bool
 	failed         *work
@@ -111,7 +115,7 @@ func liveVerdict(x pipeline.Execution, list []work, o RenderOptions) verdict {
 			continue
 		}
 		if w.def.Category == pipeline.Approval {
-			return verdict{status: inProgress, title: "Waiting for approval: " + w.def.Name, human: true}
+			return asking(w)
 		}
 		if current == nil || current.exec.Worker == "" && w.exec.Worker != "" {
 			current, number = &list[i], i+1
@@ -132,6 +136,15 @@ func liveVerdict(x pipeline.Execution, list []work, o RenderOptions) verdict {
 		v.running, v.elapsed = true, o.Now.Sub(current.exec.StartedAt)
 	}
 	return v
+}
+
+// asking is the verdict on an execution that waits for a person.
+func asking(w work) verdict {
+	p := w.exec.Approval
+	if p == nil {
+		p = &pipeline.ApprovalState{}
+	}
+	return verdict{status: completed, conclusion: actionRequired, title: "Waiting for approval: " + w.def.Name, human: true, asks: p}
 }
 
 func queuedTitle(line int) string {
