@@ -234,9 +234,9 @@ func (a *app) flipCommand(word, short, long string, enable bool) *cobra.Command 
 	return c
 }
 
-func (a *app) rollbackCommand() *cobra.Command {
+func (a *app) rollbackStageCommand() *cobra.Command {
 	var asJSON bool
-	c := a.asker("rollback PIPELINE STAGE EXECUTION", "Run a stage again with what an earlier execution brought to it",
+	c := a.asker("rollback-stage PIPELINE STAGE EXECUTION", "Run a stage again with what an earlier execution brought to it",
 		"Starts a new execution of the one stage, with the revision, artifacts and variables of EXECUTION, which must have succeeded there. "+serverNote,
 		cobra.ExactArgs(3), func(ctx context.Context, api *client.Client, args []string) error {
 			out, err := api.Rollback(ctx, args[0], args[1], args[2])
