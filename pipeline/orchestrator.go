@@ -33,6 +33,10 @@ type Deliveries interface {
 	// OpenPull finds the open pull request of a branch of the repository
 	// itself, if the forge can be asked.
 	OpenPull(ctx context.Context, e forge.Event, branch string) (number int, found bool, err error)
+	// Changed are the files that a push or a pull request changed. What can't be
+	// known is no error, but said in the answer; a *forge.RetryError is to be
+	// tried again.
+	Changed(ctx context.Context, e forge.Event) (forge.Changes, error)
 }
 
 // Definitions finds the pipelines that a repository defines at a commit. No
@@ -47,6 +51,12 @@ type Definitions interface {
 type Definition struct {
 	Project  string
 	Pipeline Pipeline
+	// Triggers are those of a pipeline file; nil means the implied ones.
+	Triggers *Triggers
+	// Problem, if set, is a mistake in the definition, which its executions fail
+	// with, and Annotations are all mistakes.
+	Problem     *UserError
+	Annotations []forge.Annotation
 }
 
 // Relayer carries out a Board's committed effects.
@@ -198,205 +208,4 @@ func (o *Orchestrator) Delivery(ctx context.Context, d Delivery) (Decision, erro
 		return Decision{Decision: DecisionIgnored, Reason: v.Reason}, nil
 	}
 	return o.startAll(ctx, d, e, v)
-}
-
-// startAll starts every pipeline that the commit defines.
-func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, v Verdict) (Decision, error) {
-	v.Trigger.Attempt = d.Attempt
-	if v.Gate != "" {
-		return o.gate(ctx, d, e, v)
-	}
-	covered, err := o.coveredByPull(ctx, e, v)
-	if err != nil {
-		return Decision{}, err
-	}
-	if covered != "" {
-		return Decision{Decision: DecisionIgnored, Reason: covered}, nil
-	}
-	defs, problem, reason, err := o.define(ctx, e.Repo, v.Trigger)
-	switch {
-	case err != nil:
-		return Decision{}, err
-	case len(defs) == 0:
-		return Decision{Decision: DecisionIgnored, Reason: reason}, nil
-	case v.Skip != "":
-		return o.remark(ctx, d, e, v, v.Skip)
-	}
-	out := Decision{Decision: DecisionStarted, Reason: v.Reason}
-	for _, def := range defs {
-		id, err := o.startOne(ctx, d, e, v, def, problem)
-		if err != nil {
-			return Decision{}, err
-		}
-		out.Executions = append(out.Executions, id)
-	}
-	return out, nil
-}
-
-// defineTries, definePause and defineTime bound how long an unreachable
-// repository is waited for before its execution fails for all to see. The time
-// is less than what the inbox gives a delivery, so that a repository that never
-// answers ends in a check and not in a dead letter.
-const (
-	defineTries = 4
-	definePause = time.Second
-	defineTime  = 90 * time.Second
-)
-
-// define reads the pipelines at a commit. A mistake in them, a commit that
-// isn't there and a repository that stays out of reach are problems, which an
-// execution reports; only what the forge asks us to try later is an error.
-func (o *Orchestrator) define(ctx context.Context, repo forge.Repo, t Trigger) (defs []Definition, problem *UserError, reason string, err error) {
-	asking, cancel := context.WithTimeout(ctx, defineTime)
-	defer cancel()
-	for try := range defineTries {
-		if try > 0 && !sleep(asking, definePause<<(try-1)) {
-			break
-		}
-		defs, reason, err = o.definitions.Pipelines(asking, repo, t)
-		if err == nil {
-			return defs, nil, reason, nil
-		}
-		if mistake, ok := errors.AsType[*UserError](err); ok {
-			return []Definition{broken(repo)}, mistake, "", nil
-		}
-		if _, later := RetryAfter(err); later || ctx.Err() != nil {
-			break
-		}
-		o.log.WarnContext(ctx, "a repository is out of reach", "repo", repo.FullName(), "sha", t.SHA, "error", err)
-	}
-	if _, later := RetryAfter(err); later || ctx.Err() != nil {
-		return nil, nil, "", fmt.Errorf("reading the pipelines of %s at %s: %w", repo.FullName(), ShortSHA(t.SHA), err)
-	}
-	return []Definition{broken(repo)}, &UserError{
-		Code: SystemUnavailable,
-		Msg:  "the repository " + repo.FullName() + " could not be reached; run this again when it can",
-	}, "", nil
-}
-
-// sleep waits for d; false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
-// askTime bounds a question to the forge that a push has to wait for.
-const askTime = 3 * time.Second
-
-// coveredByPull says why a push starts nothing: its branch has an open pull
-// request of the same repository, which runs instead. The forge is asked when
-// it can be, since a lost "closed" event must not stop a branch's builds.
-func (o *Orchestrator) coveredByPull(ctx context.Context, e forge.Event, v Verdict) (string, error) {
-	if e.Kind != forge.Push {
-		return "", nil
-	}
-	branch := v.Trigger.Ref[len("refs/heads/"):]
-	asking, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	number, found, err := o.deliveries.OpenPull(asking, e, branch)
-	if err != nil {
-		b, _, berr := o.store.Board(ctx, BoardKey(e.Repo, e.Repo.Slug(), DefaultPipeline))
-		if berr != nil && !errors.Is(berr, ErrNotFound) {
-			return "", berr
-		}
-		if b != nil {
-			number = b.Pulls[branch].Number
-			found = number != 0
-		}
-	}
-	if !found {
-		return "", nil
-	}
-	return fmt.Sprintf("branch %s has open pull request #%d, which runs for this commit", branch, number), nil
-}
-
-// broken stands in for a definition that can't be read, so that the mistake
-// has an execution, and with it a check, to be reported in.
-func broken(repo forge.Repo) Definition {
-	return Definition{Project: repo.Slug(), Pipeline: Pipeline{
-		Name: DefaultPipeline, Mode: ParallelMode, Implied: true,
-		Stages: []Stage{{Name: "Source", Actions: []Action{SourceAction()}}},
-	}}
-}
-
-// SourceAction is the action of the implied Source stage: the revision that
-// the trigger pinned.
-func SourceAction() Action {
-	return Action{Name: "Source", Category: Source, Provider: "Git", RunOrder: 1, Outputs: []string{"SourceArtifact"}}
-}
-
-func (o *Orchestrator) startOne(ctx context.Context, d Delivery, e forge.Event, v Verdict, def Definition, problem *UserError) (string, error) {
-	key := BoardKey(e.Repo, def.Project, def.Pipeline.Name)
-	start := &Start{
-		ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: def.Pipeline, Project: def.Project,
-		Repo: e.Repo, Trigger: v.Trigger, Problem: problem, Annotations: annotate(problem),
-	}
-	return start.ID, o.submitStart(ctx, key, start)
-}
-
-func annotate(p *UserError) []forge.Annotation {
-	if p == nil || p.File == "" {
-		return nil
-	}
-	return []forge.Annotation{{
-		Path: p.File, StartLine: max(p.Line, 1), EndLine: max(p.Line, 1), Column: p.Column,
-		Level: "failure", Title: p.Code, Message: p.Msg,
-	}}
-}
-
-func (o *Orchestrator) submitStart(ctx context.Context, key string, start *Start) error {
-	e := Event{V: 1, ID: "start:" + start.ID, Type: StartRequested, Board: key, At: o.now().UTC(), Start: start}
-	return o.step(ctx, e, NewBoard(key, start.Repo, start.Project, start.Pipeline.Name))
-}
-
-// gate holds what an outsider sent. The base branch says whether there would be
-// anything to run at all; in doubt the author is told.
-func (o *Orchestrator) gate(ctx context.Context, d Delivery, e forge.Event, v Verdict) (Decision, error) {
-	base := v.Trigger
-	base.SHA, base.Ref, base.FetchRef = e.Pull.BaseSHA, "refs/heads/"+e.Pull.BaseRef, "refs/heads/"+e.Pull.BaseRef
-	defs, reason, err := o.definitions.Pipelines(ctx, e.Repo, base)
-	if err == nil && len(defs) == 0 {
-		return Decision{Decision: DecisionIgnored, Reason: v.Gate + " Besides, " + reason + "."}, nil
-	}
-	return o.remark(ctx, d, e, v, v.Gate)
-}
-
-// remark tells the forge why nothing runs. It leaves a record for the reporter
-// but no execution in any list.
-func (o *Orchestrator) remark(ctx context.Context, d Delivery, e forge.Event, v Verdict, why string) (Decision, error) {
-	def := broken(e.Repo)
-	key := BoardKey(e.Repo, def.Project, def.Pipeline.Name)
-	start := &Start{
-		ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: def.Pipeline, Project: def.Project,
-		Repo: e.Repo, Trigger: v.Trigger, Gate: why, Skip: v.Skip != "",
-	}
-	if err := o.submitStart(ctx, key, start); err != nil {
-		return Decision{}, err
-	}
-	return Decision{Decision: DecisionIgnored, Reason: why}, nil
-}
-
-// notePull keeps the Board's list of open pull requests right, also for events
-// that start nothing.
-func (o *Orchestrator) notePull(ctx context.Context, d Delivery, e forge.Event) error {
-	opened := !e.Pull.Closed && !e.Pull.Draft
-	if !e.Pull.Internal() || (opened && e.Action != "opened" && e.Action != "reopened" && e.Action != "ready_for_review") {
-		return nil
-	}
-	key := BoardKey(e.Repo, e.Repo.Slug(), DefaultPipeline)
-	reason := fmt.Sprintf("pull request #%d was closed", e.Pull.Number)
-	if e.Pull.Draft {
-		reason = fmt.Sprintf("pull request #%d is a draft now", e.Pull.Number)
-	}
-	event := Event{
-		V: 1, ID: fmt.Sprintf("pull:%s:%s:%d", d.Forge, d.ID, d.Attempt), Type: PullChanged, Board: key, At: o.now().UTC(),
-		Pull: e.Pull, PullOpened: opened, Reason: reason,
-	}
-	return o.step(ctx, event, NewBoard(key, e.Repo, e.Repo.Slug(), DefaultPipeline))
 }

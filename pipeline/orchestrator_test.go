@@ -31,9 +31,12 @@ type memory struct {
 	eventErr error
 	pull     int // of the pushed branch
 	pullErr  error
-	defs     func() ([]Definition, string, error)
-	silent   bool      // nobody answers who asks for definitions
-	asked    []Trigger // of definitions
+
+	changed    forge.Changes
+	changedErr error
+	defs       func() ([]Definition, string, error)
+	silent     bool      // nobody answers who asks for definitions
+	asked      []Trigger // of definitions
 }
 
 func newMemory() *memory {
@@ -97,7 +100,7 @@ func (m *memory) Executions(_ context.Context, q Query) (Page[Summary], error) {
 	var p Page[Summary]
 	for _, id := range m.listed() {
 		x := m.executions[id]
-		if x.Repo.Forge == q.Forge && x.Repo.FullName() == q.Repo && x.Trigger.SHA == q.SHA {
+		if x.Repo.Forge == q.Forge && x.Repo.FullName() == q.Repo && (q.SHA == "" || x.Trigger.SHA == q.SHA) && (q.Status == "" || x.Status == q.Status) {
 			p.Items = append(p.Items, x.Summary())
 		}
 	}
@@ -137,6 +140,10 @@ func (m *memory) Event(_ context.Context, d Delivery) (forge.Event, error) {
 
 func (m *memory) OpenPull(context.Context, forge.Event, string) (int, bool, error) {
 	return m.pull, m.pull != 0, m.pullErr
+}
+
+func (m *memory) Changed(context.Context, forge.Event) (forge.Changes, error) {
+	return m.changed, m.changedErr
 }
 
 func (m *memory) Pipelines(ctx context.Context, _ forge.Repo, t Trigger) ([]Definition, string, error) {

@@ -102,6 +102,10 @@ func (e *engine) Event(_ context.Context, d pipeline.Delivery) (forge.Event, err
 	}, nil
 }
 
+func (e *engine) Changed(context.Context, forge.Event) (forge.Changes, error) {
+	return forge.Changes{}, nil
+}
+
 func (e *engine) OpenPull(context.Context, forge.Event, string) (int, bool, error) {
 	return 0, false, nil
 }

@@ -115,19 +115,23 @@ func (o *Orchestrator) Rerun(ctx context.Context, id, forgeName, delivery string
 
 // redefine reads again what could not be read the first time.
 func (o *Orchestrator) redefine(ctx context.Context, start *Start) error {
-	defs, problem, reason, err := o.define(ctx, start.Repo, start.Trigger)
+	defs, reason, err := o.define(ctx, start.Repo, start.Trigger)
 	if err != nil {
 		return err
 	}
-	if len(defs) == 0 {
-		problem = &UserError{Code: ConfigurationError, Msg: reason}
+	if reason == "" {
+		reason = "the commit defines no pipeline " + start.Pipeline.Name
 	}
+	start.Problem, start.Annotations = &UserError{Code: ConfigurationError, Msg: reason}, nil
 	for _, def := range defs {
-		if def.Pipeline.Name == start.Pipeline.Name {
-			start.Pipeline = def.Pipeline
+		switch {
+		case def.Pipeline.Name == start.Pipeline.Name:
+			start.Pipeline, start.Problem, start.Annotations = def.Pipeline, def.Problem, def.Annotations
+			return nil
+		case def.Triggers == nil: // nothing could be read
+			start.Problem, start.Annotations = def.Problem, def.Annotations
 		}
 	}
-	start.Problem, start.Annotations = problem, annotate(problem)
 	return nil
 }
 

@@ -8,11 +8,14 @@ import (
 	"github.com/slipway-ci/slipway/forge"
 )
 
-// Verdict is what the implied triggers make of one event.
+// Verdict is what one event may start.
 type Verdict struct {
-	// Start: an execution with this Trigger. Otherwise Reason says why not.
+	// Start: executions with this Trigger. Otherwise Reason says why not.
 	Start   bool
 	Trigger Trigger
+	// NotImplied, if set, is why the event starts no implied pipeline; one of a
+	// pipeline file it may start.
+	NotImplied string
 	// Gate, if set, is why the event may start nothing until somebody approves
 	// it; the forge is told so.
 	Gate string
@@ -25,9 +28,10 @@ func ignored(format string, args ...any) Verdict {
 	return Verdict{Reason: fmt.Sprintf(format, args...)}
 }
 
-// Decide applies the implied triggers (design, section 9): a push to any
-// branch; a pull request opened, reopened, synchronize or ready_for_review.
-// Nothing for tags, deletions and drafts.
+// Decide says whether an event may start pipelines. The implied triggers
+// (design, section 9) are a push to any branch; a pull request opened, reopened,
+// synchronize or ready_for_review. Pipeline files may also name tags, and pull
+// requests closed or aimed at another branch. Deletions and drafts start nothing.
 func Decide(e forge.Event) Verdict {
 	if e.Repo.Archived {
 		return ignored("the repository is archived")
@@ -58,12 +62,16 @@ func decidePush(e forge.Event) Verdict {
 	switch {
 	case p.Deleted || zeros(p.After):
 		return ignored("%s was deleted", p.Ref)
-	case !isBranch:
-		return ignored("no trigger matched: only branches start the implied pipeline, got %s", p.Ref)
+	case !isBranch && !strings.HasPrefix(p.Ref, "refs/tags/"):
+		return ignored("no trigger matched: only branches and tags start pipelines, got %s", p.Ref)
 	}
 	t := baseTrigger(e, "PUSH")
 	t.SHA, t.Ref, t.FetchRef, t.Before, t.Message, t.Trusted = p.After, p.Ref, p.Ref, p.Before, p.Message, true
 	v := Verdict{Start: true, Trigger: t, Reason: "push to branch " + branch}
+	if !isBranch {
+		v.NotImplied = "no trigger matched: only branches start the implied pipeline, got " + p.Ref
+		v.Reason = v.NotImplied
+	}
 	if skipCI.MatchString(p.Message) || skipChecks.MatchString(p.Message) {
 		v.Skip = "the commit message asks to skip CI"
 	}
@@ -83,10 +91,15 @@ var pullEvents = map[string]string{
 
 func decidePull(e forge.Event) Verdict {
 	pr := e.Pull
-	event, ok := pullEvents[e.Action]
+	event, implied := pullEvents[e.Action]
+	missed := "no trigger matched: pull request actions [opened reopened synchronize ready_for_review], got " + e.Action
+	if !implied {
+		event = fileEvent(e)
+	}
 	switch {
-	case !ok:
-		return ignored("no trigger matched: pull request actions [opened reopened synchronize ready_for_review], got %s", e.Action)
+	case event == "", !implied && !pr.Internal():
+		return ignored("%s", missed)
+	case e.Action == "closed":
 	case pr.Closed:
 		return ignored("pull request #%d is closed", pr.Number)
 	case pr.Draft:
@@ -96,6 +109,9 @@ func decidePull(e forge.Event) Verdict {
 	t.SHA, t.Ref, t.FetchRef, t.Pull = pr.HeadSHA, "refs/heads/"+pr.HeadRef, pr.FetchRef, pr
 	t.Message = pr.Title
 	v := Verdict{Start: true, Trigger: t, Reason: fmt.Sprintf("pull request #%d %s", pr.Number, e.Action)}
+	if !implied {
+		v.NotImplied, v.Reason = missed, missed
+	}
 	if !pr.Internal() {
 		v.Gate = ForkGate(*pr)
 		v.Reason = v.Gate
@@ -103,6 +119,19 @@ func decidePull(e forge.Event) Verdict {
 	}
 	v.Trigger.Trusted = true
 	return v
+}
+
+// fileEvent is an event that only pipeline files can name; "" for none.
+func fileEvent(e forge.Event) string {
+	switch {
+	case e.Action == "closed" && e.Pull.Merged:
+		return "PULL_REQUEST_MERGED"
+	case e.Action == "closed":
+		return "PULL_REQUEST_CLOSED"
+	case e.Action == "edited" && e.Pull.BaseChanged:
+		return "PULL_REQUEST_UPDATED"
+	}
+	return ""
 }
 
 func baseTrigger(e forge.Event, event string) Trigger {

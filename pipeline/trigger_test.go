@@ -30,7 +30,8 @@ func TestDecide(t *testing.T) {
 		event  string
 	}{
 		{"push to a branch", push(same), true, false, "push to branch main", "PUSH"},
-		{"tag", push(func(p *forge.PushEvent) { p.Ref = "refs/tags/v1" }), false, false, "only branches", ""},
+		{"tag", push(func(p *forge.PushEvent) { p.Ref = "refs/tags/v1" }), true, false, "only branches", "PUSH"},
+		{"other refs", push(func(p *forge.PushEvent) { p.Ref = "refs/notes/x" }), false, false, "only branches and tags", ""},
 		{"branch deleted", push(func(p *forge.PushEvent) { p.Deleted, p.After = true, strings.Repeat("0", 40) }), false, false, "was deleted", ""},
 		{"deleted in a SHA-256 repository", push(func(p *forge.PushEvent) { p.After = strings.Repeat("0", 64) }), false, false, "was deleted", ""},
 		{"pull request opened", pull("opened", samePull), true, false, "#8 opened", "PULL_REQUEST_CREATED"},
@@ -39,7 +40,11 @@ func TestDecide(t *testing.T) {
 		{"ready for review", pull("ready_for_review", samePull), true, false, "#8", "PULL_REQUEST_CREATED"},
 		{"draft", pull("opened", func(p *forge.PullRequest) { p.Draft = true }), false, false, "is a draft", ""},
 		{"labeled", pull("labeled", samePull), false, false, "got labeled", ""},
-		{"closed", pull("closed", func(p *forge.PullRequest) { p.Closed = true }), false, false, "got closed", ""},
+		{"closed", pull("closed", func(p *forge.PullRequest) { p.Closed = true }), true, false, "got closed", "PULL_REQUEST_CLOSED"},
+		{"merged", pull("closed", func(p *forge.PullRequest) { p.Closed, p.Merged = true, true }), true, false, "got closed", "PULL_REQUEST_MERGED"},
+		{"edited", pull("edited", samePull), false, false, "got edited", ""},
+		{"aimed elsewhere", pull("edited", func(p *forge.PullRequest) { p.BaseChanged = true }), true, false, "got edited", "PULL_REQUEST_UPDATED"},
+		{"a fork's closed", pull("closed", func(p *forge.PullRequest) { p.HeadRepoID, p.Closed = "2", true }), false, false, "got closed", ""},
 		{"from a fork", pull("opened", func(p *forge.PullRequest) { p.HeadRepoID = "2" }), true, true, "fork", "PULL_REQUEST_CREATED"},
 		{"from a fork that is gone", pull("opened", func(p *forge.PullRequest) { p.HeadRepoID = "" }), true, true, "gone", "PULL_REQUEST_CREATED"},
 		{"release", forge.Event{Kind: forge.Other, Name: "release", Action: "published"}, false, false, "release.published", ""},

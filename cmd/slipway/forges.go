@@ -53,6 +53,8 @@ type cloneToken struct {
 type localHost interface {
 	// ReadToken makes a password that reads one repository.
 	ReadToken(owner, name string, life time.Duration) string
+	// Compare lists what changed since the merge base of base and head.
+	Compare(ctx context.Context, repo forge.Repo, base, head string) (forge.Changes, error)
 }
 
 // bodyReader opens bodies of deliveries that are kept as blobs.

@@ -49,6 +49,8 @@ func (g *GitHub) routes() http.Handler {
 	on("GET"+repo+"/contents/{path...}", g.in("contents", "read", getFile))
 	on("GET"+repo+"/commits/{sha}/pulls", g.in("pull_requests", "read", listPulls))
 	on("GET"+repo+"/pulls/{number}", g.in("pull_requests", "read", getPull))
+	on("GET"+repo+"/pulls/{number}/files", g.in("pull_requests", "read", listPullFiles))
+	on("GET"+repo+"/compare/{basehead...}", g.in("contents", "read", compare))
 	on("POST"+repo+"/issues/{number}/comments", g.in("pull_requests", "write", g.createComment))
 	on("GET"+repo+"/issues/{number}/comments", g.in("pull_requests", "read", g.listComments))
 	on("PATCH"+repo+"/issues/comments/{id}", g.in("pull_requests", "write", g.updateComment))

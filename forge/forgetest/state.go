@@ -29,6 +29,7 @@ type repo struct {
 	branches    map[string]string
 	pulls       map[int]*Pull
 	permissions map[string]string // by login
+	changes     map[string][]File // by base...head
 }
 
 // Pull is a pull request.
@@ -44,6 +45,7 @@ type Pull struct {
 	Draft    bool
 	Merged   bool
 	Author   string
+	Files    []File // that it changes
 }
 
 type installation struct {
@@ -127,7 +129,7 @@ func (g *GitHub) AddRepo(r Repo) Repo {
 	r.DefaultBranch = cmp.Or(r.DefaultBranch, "main")
 	r.Installation = cmp.Or(r.Installation, 1)
 	g.repos[strings.ToLower(r.FullName())] = &repo{
-		Repo: r, files: map[string][]byte{}, branches: map[string]string{}, pulls: map[int]*Pull{}, permissions: map[string]string{},
+		Repo: r, files: map[string][]byte{}, branches: map[string]string{}, pulls: map[int]*Pull{}, permissions: map[string]string{}, changes: map[string][]File{},
 	}
 	if g.installs[r.Installation] == nil {
 		g.installs[r.Installation] = &installation{id: r.Installation, permissions: everything()}
