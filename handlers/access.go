@@ -42,6 +42,9 @@ type Access struct {
 	// Git reports whether a job's own credential may use a repository below
 	// /git/; nil: only admin tokens may.
 	Git func(ctx context.Context, user, password, path string, write bool) bool
+	// Agent is the name of the agent whose own token this is; ErrNotFound:
+	// nobody's. nil: agents have no tokens of their own.
+	Agent func(ctx context.Context, token string) (name string, err error)
 	// FirstUse marks a one-time ticket as used, for at least ttl, and reports
 	// whether it was not before. Servers behind one address share it; nil means
 	// memory.
@@ -71,6 +74,7 @@ type principal struct {
 	admin   bool
 	worker  bool
 	kind    pipeline.JobKind
+	agent   string // the agent's name, if it is one
 	session string // the session's ID, if it came by cookie
 }
 
@@ -196,7 +200,7 @@ func (g *guard) identify(r *http.Request) (*principal, error) {
 		if p := g.token(token); p != nil {
 			return p, nil
 		}
-		return nil, errUnauthorized
+		return g.agent(r.Context(), token)
 	}
 	if c, err := r.Cookie(sessionCookie); err == nil {
 		if id, ok := g.session(c.Value); ok {

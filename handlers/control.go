@@ -48,6 +48,14 @@ func (w workerAPI) allowed(c *gin.Context) error {
 	return nil
 }
 
+// control is the server's side of this kind of workers.
+func (w workerAPI) control() pipeline.Control {
+	if w.kind == pipeline.DeployJob && w.s.AgentControl != nil {
+		return w.s.AgentControl
+	}
+	return w.s.Control
+}
+
 // ref is the job that the request is about.
 func (w workerAPI) ref(c *gin.Context) (pipeline.JobRef, error) {
 	if err := w.allowed(c); err != nil {
@@ -56,6 +64,9 @@ func (w workerAPI) ref(c *gin.Context) (pipeline.JobRef, error) {
 	token, err := number(c, "fence", 0, math.MinInt64, math.MaxInt64)
 	if err == nil && (c.Query("class") == "" || c.Query("fence") == "") {
 		err = refuse(http.StatusBadRequest, "fence", "class and fence are required")
+	}
+	if err == nil {
+		err = w.ownPart(c)
 	}
 	return pipeline.JobRef{ID: c.Param("id"), Class: c.Query("class"), Token: token}, err
 }
@@ -73,6 +84,9 @@ func (w workerAPI) claim(c *gin.Context) {
 	if err == nil && (who.ID == "" || who.Kind != w.kind) {
 		err = refuse(http.StatusUnprocessableEntity, "invalid", "a worker with an id and of kind %q is wanted", w.kind)
 	}
+	if err == nil {
+		err = w.named(c, &who)
+	}
 	if err != nil {
 		w.s.fail(c, err)
 		return
@@ -88,7 +102,7 @@ func (w workerAPI) wait(c *gin.Context, worker pipeline.Worker, wait time.Durati
 		return
 	}
 	defer stop()
-	a, err := w.s.Control.Claim(ctx, worker, wait)
+	a, err := w.control().Claim(ctx, worker, wait)
 	switch {
 	case err == nil:
 		c.Header("Cache-Control", "no-store")
@@ -106,7 +120,7 @@ func (w workerAPI) renew(c *gin.Context) {
 	ref, err := w.ref(c)
 	if err == nil {
 		var r pipeline.Renewal
-		if r, err = w.s.Control.Renew(c.Request.Context(), ref); err == nil {
+		if r, err = w.control().Renew(c.Request.Context(), ref); err == nil {
 			c.JSON(http.StatusOK, r)
 			return
 		}
@@ -126,7 +140,7 @@ func (w workerAPI) appendLog(c *gin.Context) {
 	}
 	if err == nil {
 		var length int64
-		if length, err = w.s.Control.AppendLog(c.Request.Context(), ref, offset, data); err == nil {
+		if length, err = w.control().AppendLog(c.Request.Context(), ref, offset, data); err == nil {
 			c.JSON(http.StatusOK, logLength{length})
 			return
 		}
@@ -144,7 +158,7 @@ func (w workerAPI) report(c *gin.Context) {
 		err = own(ref, &b)
 	}
 	if err == nil {
-		err = w.s.Control.Report(c.Request.Context(), ref, b)
+		err = w.control().Report(c.Request.Context(), ref, b)
 	}
 	w.done(c, err)
 }
@@ -160,7 +174,7 @@ func (w workerAPI) putArtifact(c *gin.Context) {
 	}
 	if err == nil {
 		a := pipeline.Artifact{Name: c.Query("name"), Format: c.Query("format"), Files: int(files)}
-		if a, err = w.s.Control.PutArtifact(c.Request.Context(), ref, a, steady(c)); err == nil {
+		if a, err = w.control().PutArtifact(c.Request.Context(), ref, a, steady(c)); err == nil {
 			c.JSON(http.StatusCreated, a)
 			return
 		}
@@ -178,7 +192,7 @@ func (w workerAPI) getArtifact(c *gin.Context) {
 		w.s.fail(c, err)
 		return
 	}
-	r, err := w.s.Control.Artifact(c.Request.Context(), ref, digest)
+	r, err := w.control().Artifact(c.Request.Context(), ref, digest)
 	if err != nil {
 		w.s.fail(c, err)
 		return
@@ -203,7 +217,7 @@ func (w workerAPI) complete(c *gin.Context) {
 		err = own(ref, &in.Build)
 	}
 	if err == nil {
-		err = w.s.Control.Complete(c.Request.Context(), ref, in.Build, in.Outcome)
+		err = w.control().Complete(c.Request.Context(), ref, in.Build, in.Outcome)
 	}
 	if err == nil {
 		w.s.ObserveBuild(in.Build)

@@ -220,6 +220,23 @@ type Agent struct {
 	Online bool      `json:"online"`
 }
 
+// AgentRegistration is how an agent makes itself known: by a one-time token of
+// an admin's, and with a token of its own making for all that follows.
+type AgentRegistration struct {
+	Registration string            `json:"registration"` // the one-time token
+	Name         string            `json:"name"`
+	Tags         map[string]string `json:"tags,omitempty"`
+	Version      string            `json:"version,omitempty"`
+	Token        string            `json:"token"`
+}
+
+// AgentInvitation is a one-time token with which one agent may register.
+type AgentInvitation struct {
+	Token     string            `json:"token"`
+	Tags      map[string]string `json:"tags,omitempty"` // that the agent will have, whatever it says
+	ExpiresAt time.Time         `json:"expires_at"`
+}
+
 // AgentOnline is how long after its last word an agent counts as online: its
 // long polls are shorter (CodeDeploy reference 6.2).
 const AgentOnline = 90 * time.Second
@@ -239,3 +256,7 @@ func FurtherDeploymentID(parts ...string) string {
 	sum := sha256.Sum256([]byte(uuid5(append([]string{"further deployment"}, parts...)...)))
 	return "d-" + base32.StdEncoding.EncodeToString(sum[:])[:9]
 }
+
+// DeploymentStatus is the status of a deployment's record in CodeDeploy's
+// words.
+func (b Build) DeploymentStatus() DeploymentStatus { return lifecycleStatus(b.Status) }

@@ -111,12 +111,13 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 		&cobra.Group{ID: "ask", Title: "Talk to a server:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		"run":   {a.demoCommand(), a.upCommand(), a.serverCommand(), a.runnerCommand()},
+		"run":   {a.demoCommand(), a.upCommand(), a.serverCommand(), a.runnerCommand(), a.agentCommand()},
 		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand()},
 		"ask": {
 			a.executionsCommand(), a.logsCommand(), a.stopCommand(), a.retryCommand(),
-			a.approveCommand(), a.rejectCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackCommand(),
+			a.approveCommand(), a.rejectCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackStageCommand(),
 			a.deliveriesCommand(), a.explainCommand(), a.replayCommand(), a.deadLettersCommand(), a.runnersCommand(),
+			a.deploymentsCommand(), a.rollbackCommand(), a.agentsCommand(),
 		},
 	} {
 		for _, c := range commands {

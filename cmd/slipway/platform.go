@@ -41,6 +41,8 @@ type platform struct {
 	host         *local.Host
 	mirrors      *source.Store
 	control      *dispatch.Service
+	fleet        *dispatch.Fleet
+	admission    *dispatch.Admission // of agents
 	orchestrator *pipeline.Orchestrator
 	relay        *pipeline.Relay
 	reporters    []*notify.Reporter
@@ -104,6 +106,8 @@ func (p *platform) wire() {
 	now := time.Now
 	o := &orders{cfg: p.cfg, credentials: p.forges, bundler: bundles{p.mirrors, p.cfg.Data}, blobs: p.blobs, now: now}
 	p.control = dispatch.New(p.jobs, p.store, p.logs, p.blobs, o, p.inbox, now, p.log)
+	p.fleet = p.control.Fleet(p.store, fleetOptions(p.cfg))
+	p.admission = dispatch.NewAdmission(p.store, now)
 	p.relay = pipeline.NewRelay(p.store, p.control, p.inbox, p.cfg.Limits.Lease, now, p.log)
 	defs := &definitions{cfg: p.cfg, credentials: p.forges, files: p.mirrors}
 	retries := p.cfg.Limits.InfrastructureRetries
@@ -173,6 +177,7 @@ func (p *platform) run(ctx context.Context) error {
 		g.Go(func() error { return r.Run(ctx) })
 	}
 	g.Go(func() error { return p.host.Run(ctx) })
+	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { p.tidy(ctx); return nil })
 	return g.Wait()
 }
@@ -215,11 +220,12 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
 		Executions: p.store, Boards: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
 		DeadLetters: deadLetters{p.inbox}, Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
+		Fleet: p.fleet, Agents: p.admission, AgentControl: p.fleet,
 		Git: gitHost{p.host, p.cfg.AdminToken, p.log},
 		Access: handlers.Access{
 			AdminTokens: []string{p.cfg.AdminToken},
-			Workers:     []handlers.WorkerToken{{Name: "worker", Token: workerToken(p.cfg)}},
-			SessionKey:  derive(p.cfg, "sessions"), OpenReading: openReads,
+			Workers:     []handlers.WorkerToken{{Name: "worker", Token: workerToken(p.cfg), Kind: pipeline.BuildJob}},
+			SessionKey:  derive(p.cfg, "sessions"), OpenReading: openReads, Agent: p.admission.AgentOf,
 			// The git host checks its own tokens, those of jobs among them.
 			Git: func(context.Context, string, string, string, bool) bool { return true },
 		},

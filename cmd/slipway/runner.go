@@ -14,8 +14,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/slipway-ci/slipway/deployer"
-	"github.com/slipway-ci/slipway/deployer/agent"
 	"github.com/slipway-ci/slipway/internal/client"
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/internal/worker"
@@ -168,29 +166,6 @@ func classes(cfg config.Config) ([]string, error) {
 		out = append(out, pipeline.ClassOf(pipeline.BuildJob, strings.Join(some, ","), ""))
 	}
 	return out, nil
-}
-
-// runAgent applies deployments to this host in the server's own process.
-func runAgent(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger) error {
-	groups := map[string]*deployer.Deployer{}
-	for _, g := range cfg.DeploymentGroups {
-		state, err := stateFolder(cfg.Data, g.Root)
-		if err != nil {
-			return fmt.Errorf("deployment group %s: %w", g.Name, err)
-		}
-		d, err := deployer.New(deployer.Options{Root: state, TargetRoot: g.Root, Log: log})
-		if err != nil {
-			return fmt.Errorf("deployment group %s: %w", g.Name, err)
-		}
-		groups[g.Name] = d
-	}
-	if len(groups) == 0 {
-		return nil
-	}
-	return agent.New(agent.Options{
-		Control: control, ID: uuid.NewString(), Name: runnerName(cfg), Version: version, Groups: groups,
-		Temp: filepath.Join(cfg.Data, "tmp"), Log: log, Now: time.Now, Drain: cfg.Limits.Drain,
-	}).Run(ctx)
 }
 
 // enginePlace is an engine and the folder that its builds are prepared in.

@@ -15,8 +15,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/slipway-ci/slipway/deployer"
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/internal/worker"
@@ -29,9 +27,10 @@ type Options struct {
 	ID      string // unique per process
 	Name    string // for people
 	Version string
-	// Groups are the deployment groups that this host belongs to, each with the
-	// Deployer that applies its revisions.
-	Groups map[string]*deployer.Deployer
+	// Deployer applies revisions; Groups are other ones for some deployment
+	// groups. Deployer may be nil if Groups has all that there are.
+	Deployer *deployer.Deployer
+	Groups   map[string]*deployer.Deployer
 	// Temp is a folder for revisions on their way.
 	Temp string
 	// Drain and Retryable are as in worker.Options.
@@ -47,41 +46,43 @@ type Agent struct{ Options }
 // New makes an agent; it starts nothing.
 func New(o Options) *Agent { return &Agent{o} }
 
-// Run takes deployments, one at a time for each group, until ctx ends. A
-// deployment under way is stopped then.
+// Run takes deployments, one at a time, until ctx ends. A deployment under way
+// then gets Options.Drain to end. What a process before this one left half done
+// is undone first.
 func (a *Agent) Run(ctx context.Context) error {
 	if err := os.MkdirAll(a.Temp, 0o700); err != nil {
 		return fmt.Errorf("making the agent's folder: %w", err)
 	}
-	var g errgroup.Group
-	for name, d := range a.Groups {
-		g.Go(func() error { return a.serve(ctx, name, d) })
-	}
-	return g.Wait()
-}
-
-func (a *Agent) serve(ctx context.Context, group string, d *deployer.Deployer) error {
-	if err := d.Recover(ctx); err != nil {
-		return fmt.Errorf("recovering group %s: %w", group, err)
+	if err := a.recover(ctx); err != nil {
+		return err
 	}
 	return worker.Run(ctx, worker.Options{
 		Control: a.Control, Log: a.Log, Retryable: a.Retryable, Drain: a.Drain,
-		Worker: pipeline.Worker{
-			ID: a.ID + "-" + group, Name: a.Name, Kind: pipeline.DeployJob, Slots: 1, Version: a.Version,
-			Classes: []string{pipeline.ClassOf(pipeline.DeployJob, group, "")},
-		},
-		Do: func(ctx context.Context, order pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
-			return a.deploy(ctx, d, order, s)
-		},
+		Worker: pipeline.Worker{ID: a.ID, Name: a.Name, Kind: pipeline.DeployJob, Slots: 1, Version: a.Version, Classes: []string{}},
+		Do:     a.deploy,
 	})
 }
 
+func (a *Agent) recover(ctx context.Context) error {
+	if a.Deployer != nil {
+		if err := a.Deployer.Recover(ctx); err != nil {
+			return fmt.Errorf("undoing what was left half done: %w", err)
+		}
+	}
+	for name, d := range a.Groups {
+		if err := d.Recover(ctx); err != nil {
+			return fmt.Errorf("undoing what was left half done of group %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // deploy does one deployment and says how it ended.
-func (a *Agent) deploy(ctx context.Context, d *deployer.Deployer, order pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
+func (a *Agent) deploy(ctx context.Context, order pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
 	ctx, cancel := context.WithTimeoutCause(ctx, order.Job.Timeout, pipeline.ErrTimedOut)
 	defer cancel()
 	r := &report{stream: s, build: pipeline.Build{Status: pipeline.BuildInProgress, StartedAt: a.Now().UTC(), CurrentPhase: "PENDING"}}
-	err := a.apply(ctx, d, order, r)
+	err := a.apply(ctx, order, r)
 	o := outcome(err)
 	if o.Status == pipeline.BuildFault {
 		a.Log.ErrorContext(ctx, "a deployment could not be carried out", "job", order.Job.ID, "error", err)
@@ -90,33 +91,65 @@ func (a *Agent) deploy(ctx context.Context, d *deployer.Deployer, order pipeline
 	return r.build, o
 }
 
-func (a *Agent) apply(ctx context.Context, d *deployer.Deployer, order pipeline.Assignment, r *report) error {
+func (a *Agent) apply(ctx context.Context, order pipeline.Assignment, r *report) error {
 	dep := order.Deploy
 	if dep == nil {
 		return errors.New("the job has no order")
+	}
+	d, ok := a.Groups[dep.Group]
+	if !ok {
+		d = a.Deployer
+	}
+	if d == nil {
+		return fmt.Errorf("this agent has no deployment group %s", dep.Group)
 	}
 	bundle, err := a.fetch(ctx, order)
 	if err != nil {
 		return fmt.Errorf("fetching the revision: %w", err)
 	}
 	defer os.Remove(bundle)
-	_, err = d.Apply(ctx, deployer.Deployment{
+	result, err := d.Apply(ctx, deployer.Deployment{
 		ID: dep.ID, Application: dep.Application, Group: dep.Group, Revision: bundle, SHA256: dep.Revision.Digest,
 		FileExistsBehavior: dep.FileExistsBehavior, IgnoreApplicationStopFailures: dep.IgnoreStopFailures,
 		Variables: dep.Variables, Commit: dep.Commit,
 	}, r)
+	r.fillIn(result.Events)
 	return err
 }
 
-// fetch brings the revision here and checks its digest.
+const (
+	// fetchTime bounds how long a server that is away is asked for a revision.
+	fetchTime     = 10 * time.Minute
+	fetchPause    = 200 * time.Millisecond
+	fetchPauseMax = 5 * time.Second
+)
+
+// fetch brings the revision here and checks its digest. A server that is away
+// is asked again.
 func (a *Agent) fetch(ctx context.Context, order pipeline.Assignment) (string, error) {
+	until := time.Now().Add(fetchTime)
+	for wait := fetchPause; ; wait = min(2*wait, fetchPauseMax) {
+		name, err := a.fetchOnce(ctx, order)
+		if err == nil || ctx.Err() != nil || a.Retryable == nil || !a.Retryable(err) || time.Now().After(until) {
+			return name, err
+		}
+		a.Log.WarnContext(ctx, "fetching a revision", "job", order.Job.ID, "error", err)
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (a *Agent) fetchOnce(ctx context.Context, order pipeline.Assignment) (string, error) {
 	want := order.Deploy.Revision.Digest
 	body, err := a.Control.Artifact(ctx, order.Job.Ref(), want)
 	if err != nil {
 		return "", err
 	}
 	defer body.Close()
-	f, err := os.Create(filepath.Join(a.Temp, order.Job.ID+".bundle"))
+	f, err := os.OpenFile(filepath.Join(a.Temp, order.Job.ID+".bundle"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return "", err
 	}

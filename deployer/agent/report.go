@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -50,16 +51,42 @@ func (r *report) ended(e deployer.Event) {
 	case pipeline.DeploymentFailed:
 		p.Status = pipeline.BuildFailed
 		remark = pipeline.Context{StatusCode: e.Reason, Message: e.Message}
-		r.build.Failure = &pipeline.Failure{
-			Phase: e.Name, Code: e.Reason, Message: e.Message, Command: e.Script, LogLine: p.LogLine,
-			Tail: strings.Split(strings.TrimRight(e.Tail, "\n"), "\n"),
-		}
+		r.build.Failure = failure(e, p.LogLine)
 	case pipeline.DeploymentStopped:
 		p.Status = pipeline.BuildStopped
 	default:
 	}
 	p.Contexts = []pipeline.Context{remark}
 	r.print(strings.TrimSpace(fmt.Sprintf("[Agent] %s: %s %s", e.Name, e.Status, e.Message)) + "\n")
+}
+
+// fillIn adds the lifecycle events that an earlier process of this agent went
+// through: of those nothing was heard in this one.
+func (r *report) fillIn(events []deployer.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var earlier []pipeline.Phase
+	for _, e := range events {
+		heard := slices.ContainsFunc(r.build.Phases, func(p pipeline.Phase) bool { return p.Type == e.Name })
+		if heard || e.Start.IsZero() {
+			continue
+		}
+		p := pipeline.Phase{Type: e.Name, Status: pipeline.BuildSucceeded, StartTime: e.Start, EndTime: e.End, Contexts: []pipeline.Context{{}}}
+		if e.Status == pipeline.DeploymentFailed {
+			p.Status, p.Contexts = pipeline.BuildFailed, []pipeline.Context{{StatusCode: e.Reason, Message: e.Message}}
+			r.build.Failure = failure(e, 0)
+		}
+		earlier = append(earlier, p)
+	}
+	r.build.Phases = append(earlier, r.build.Phases...)
+	slices.SortStableFunc(r.build.Phases, func(a, b pipeline.Phase) int { return a.StartTime.Compare(b.StartTime) })
+}
+
+func failure(e deployer.Event, line int64) *pipeline.Failure {
+	return &pipeline.Failure{
+		Phase: e.Name, Code: e.Reason, Message: e.Message, Command: e.Script, LogLine: line,
+		Tail: strings.Split(strings.TrimRight(e.Tail, "\n"), "\n"),
+	}
 }
 
 // Output takes what a script says.

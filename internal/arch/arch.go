@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/arch":     {},
 	"internal/archive":  {},
 	"internal/client":   {"pipeline", "forge"},
-	"internal/config":   {"internal/specfile"},
+	"internal/config":   {"internal/specfile", "pipeline", "deployer/fleet"},
 	"internal/redact":   {},
 	"internal/request":  {},
 	"internal/specfile": {},

@@ -15,6 +15,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/slipway-ci/slipway/deployer/fleet"
+	"github.com/slipway-ci/slipway/pipeline"
 )
 
 // Config is slipway.yaml. A field's `env` tag names its variable; its `doc`
@@ -35,6 +38,7 @@ type Config struct {
 
 	Redis     Redis    `yaml:"redis"`
 	Runner    Runner   `yaml:"runner"`
+	Agent     Agent    `yaml:"agent"`
 	GitHub    GitHub   `yaml:"github"`
 	Requests  Requests `yaml:"requests"`
 	Limits    Limits   `yaml:"limits"`
@@ -59,6 +63,13 @@ type Runner struct {
 	Slots  int    `yaml:"slots" env:"SLIPWAY_RUNNER_SLOTS" doc:"Builds at a time. Default: the number of cores."`
 	Labels string `yaml:"labels" env:"SLIPWAY_RUNNER_LABELS" doc:"Labels of the jobs that it takes, comma-separated."`
 	Name   string `yaml:"name" env:"SLIPWAY_RUNNER_NAME" doc:"Its name for people. Default: the host's."`
+}
+
+// Agent is an agent's part.
+type Agent struct {
+	Name string `yaml:"name" env:"SLIPWAY_AGENT_NAME" doc:"The agent's name, which no other one has. Default: the host's."`
+	Tags string `yaml:"tags" env:"SLIPWAY_AGENT_TAGS" doc:"Tags that it registers with, as KEY=VALUE, comma-separated; deployment groups choose by them."`
+	Root string `yaml:"root" env:"SLIPWAY_AGENT_ROOT" doc:"Goes before every destination on the agent's host. Default: /."`
 }
 
 // GitHub is the forge entry "github".
@@ -86,6 +97,7 @@ func (r Requests) Allowed() []string { return splitList(r.Allow) }
 type Limits struct {
 	InfrastructureRetries int           `yaml:"infrastructure_retries" env:"SLIPWAY_LIMITS_INFRASTRUCTURE_RETRIES" doc:"Attempts that may be lost to the infrastructure before an action fails."`
 	Lease                 time.Duration `yaml:"lease" env:"SLIPWAY_LIMITS_LEASE" doc:"How long a silent worker keeps its job."`
+	AgentLease            time.Duration `yaml:"agent_lease" env:"SLIPWAY_LIMITS_AGENT_LEASE" doc:"How long an agent may be silent during a deployment, or take to begin one, before its instance has failed."`
 	BuildTimeout          time.Duration `yaml:"build_timeout" env:"SLIPWAY_LIMITS_BUILD_TIMEOUT" doc:"Time limit of a build whose project sets none."`
 	QueuedTimeout         time.Duration `yaml:"queued_timeout" env:"SLIPWAY_LIMITS_QUEUED_TIMEOUT" doc:"How long a job may wait for a worker."`
 	Drain                 time.Duration `yaml:"drain" env:"SLIPWAY_LIMITS_DRAIN" doc:"How long running builds get to finish when their runner is told to end."`
@@ -122,6 +134,16 @@ type DeploymentGroup struct {
 	Root               string   `yaml:"root"`       // prefix of every destination; default: the host's root
 	FileExistsBehavior string   `yaml:"file_exists_behavior"`
 	IgnoreStopFailures bool     `yaml:"ignore_stop_failures"`
+	// Tags choose the agents: all keys must be there, each with one of the
+	// values between bars, which may be patterns. Without any the group's only
+	// instance is the host of slipway up.
+	Tags        map[string]string `yaml:"tags"`
+	Environment string            `yaml:"environment"` // SLIPWAY_ENVIRONMENT in scripts
+	// Config is CodeDeployDefault.AllAtOnce, HalfAtATime or OneAtATime [the last],
+	// or any name together with MinimumHealthyHosts.
+	Config              string   `yaml:"config"`
+	MinimumHealthyHosts string   `yaml:"minimum_healthy_hosts"` // hosts, or a percentage such as 75%
+	AutoRollback        []string `yaml:"auto_rollback"`         // DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST
 }
 
 // Default is the configuration before any file, variable or flag. dataHome is
@@ -133,7 +155,7 @@ func Default(dataHome string) Config {
 		Runner: Runner{Slots: runtime.NumCPU()},
 		GitHub: GitHub{APIURL: "https://api.github.com/"},
 		Limits: Limits{
-			InfrastructureRetries: 2, Lease: 15 * time.Second, BuildTimeout: time.Hour,
+			InfrastructureRetries: 2, Lease: 15 * time.Second, AgentLease: time.Minute, BuildTimeout: time.Hour,
 			QueuedTimeout: 8 * time.Hour, Drain: 10 * time.Minute,
 		},
 	}
@@ -188,6 +210,9 @@ func (c *Config) Check() error {
 	if (c.GitHub.AppID != 0) != (c.GitHub.PrivateKeyFile != "") {
 		bad("github: app_id and private_key_file go together")
 	}
+	if _, err := Pairs(c.Agent.Tags); err != nil {
+		bad("agent.tags: %w", err)
+	}
 	errs = append(errs, c.checkProjects(), c.checkGroups())
 	return errors.Join(errs...)
 }
@@ -198,7 +223,7 @@ func (l Limits) check() error {
 		key         string
 		value, want time.Duration
 	}{
-		{"lease", l.Lease, time.Second}, {"build_timeout", l.BuildTimeout, time.Second}, {"queued_timeout", l.QueuedTimeout, time.Second},
+		{"lease", l.Lease, time.Second}, {"agent_lease", l.AgentLease, time.Second}, {"build_timeout", l.BuildTimeout, time.Second}, {"queued_timeout", l.QueuedTimeout, time.Second},
 		{"drain", l.Drain, 0}, {"report_spacing", l.ReportSpacing, 0},
 	} {
 		if d.value < d.want {
@@ -257,8 +282,50 @@ func (c *Config) checkGroups() error {
 		if g.Root != "" && !filepath.IsAbs(g.Root) {
 			errs = append(errs, fmt.Errorf("deployment_groups[%d].root: want an absolute path, have %q", i, g.Root))
 		}
+		for _, err := range g.checkFleet() {
+			errs = append(errs, fmt.Errorf("deployment_groups[%d].%w", i, err))
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkFleet checks what says how a group's instances are chosen and deployed
+// to.
+func (g DeploymentGroup) checkFleet() []error {
+	var errs []error
+	if _, err := fleet.ParseConfig(g.Config, g.MinimumHealthyHosts); err != nil {
+		errs = append(errs, err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(g.Tags)) {
+		for pattern := range strings.SplitSeq(g.Tags[key], "|") {
+			if _, err := path.Match(pattern, ""); err != nil || strings.TrimSpace(pattern) == "" {
+				errs = append(errs, fmt.Errorf("tags.%s: want values between bars, which may be patterns, have %q", key, g.Tags[key]))
+				break
+			}
+		}
+	}
+	if len(g.Tags) > 0 && g.Root != "" {
+		errs = append(errs, errors.New("root: is for groups without tags; an agent has a root of its own"))
+	}
+	for _, e := range g.AutoRollback {
+		if !slices.Contains(pipeline.RollbackEvents, e) {
+			errs = append(errs, fmt.Errorf("auto_rollback: want some of %s, have %q", strings.Join(pipeline.RollbackEvents, ", "), e))
+		}
+	}
+	return errs
+}
+
+// Pairs reads KEY=VALUE, comma-separated.
+func Pairs(list string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, part := range splitList(list) {
+		key, value, ok := strings.Cut(part, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("want KEY=VALUE, comma-separated, have %q", part)
+		}
+		out[key] = value
+	}
+	return out, nil
 }
 
 // Find is the file to read where none was named: ./slipway.yaml, then

@@ -1,0 +1,173 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// fleet carries out deployments.
+type fleet interface {
+	Deployments(ctx context.Context, q pipeline.DeploymentQuery) (pipeline.Page[pipeline.Deployment], error)
+	// Deployment is a deployment and what its instances did.
+	Deployment(ctx context.Context, id string) (pipeline.Deployment, []pipeline.InstanceDetail, error)
+	// StopDeployment ends a deployment; ErrConflict: it has ended.
+	StopDeployment(ctx context.Context, id, reason string) error
+	// RollBack undoes a deployment and answers with the one that does.
+	RollBack(ctx context.Context, id, by string) (pipeline.Deployment, error)
+}
+
+// deploymentItem is a deployment in a list.
+type deploymentItem struct {
+	pipeline.Deployment
+	Counts map[pipeline.DeploymentStatus]int `json:"counts"` // of instances
+	URL    string                            `json:"url"`
+}
+
+// deploymentDetail is a deployment with all that happened on its instances.
+type deploymentDetail struct {
+	pipeline.Deployment
+	// DeploymentID and Phases show it as the build record that it has, too.
+	DeploymentID string                    `json:"deployment"`
+	Instances    []pipeline.InstanceDetail `json:"instances"`
+	Phases       []pipeline.Phase          `json:"phases"`
+	LogBytes     int64                     `json:"log_bytes"`
+	URL          string                    `json:"url"`
+}
+
+// reasonRequest is why something is asked for.
+type reasonRequest struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+func (s *Server) deploymentURL(id string) string {
+	return s.ExternalURL + "/deployments/" + url.PathEscape(id)
+}
+
+func (s *Server) deploymentItem(d pipeline.Deployment) deploymentItem {
+	item := deploymentItem{Deployment: d, Counts: d.Counts(), URL: s.deploymentURL(d.ID)}
+	item.Job = nil // the engine's
+	return item
+}
+
+func (s *Server) listDeployments(c *gin.Context) {
+	limit, err := pageLimit(c)
+	if err == nil && s.Fleet == nil {
+		err = errNoFleet
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	q := pipeline.DeploymentQuery{Group: c.Query("group"), Status: pipeline.DeploymentStatus(c.Query("status")), Limit: limit, After: c.Query("after")}
+	s.answer(c, func(ctx context.Context) (any, bool, error) {
+		page, err := s.Fleet.Deployments(ctx, q)
+		out := pipeline.Page[deploymentItem]{Items: make([]deploymentItem, 0, len(page.Items)), Next: page.Next}
+		for _, d := range page.Items {
+			out.Items = append(out.Items, s.deploymentItem(d))
+		}
+		return out, false, err
+	})
+}
+
+func (s *Server) getDeployment(c *gin.Context) {
+	s.answer(c, func(ctx context.Context) (any, bool, error) {
+		d, err := s.deployment(ctx, c.Param("id"))
+		return d, d.Status.Ended(), err
+	})
+}
+
+// deployment is a deployment, or what its record says of one whose fleet is
+// not this server's.
+func (s *Server) deployment(ctx context.Context, id string) (deploymentDetail, error) {
+	out := deploymentDetail{URL: s.deploymentURL(id), Phases: []pipeline.Phase{}, Instances: []pipeline.InstanceDetail{}}
+	err := pipeline.ErrNotFound
+	if s.Fleet != nil {
+		out.Deployment, out.Instances, err = s.Fleet.Deployment(ctx, id)
+	}
+	known := err == nil
+	if err != nil && !errors.Is(err, pipeline.ErrNotFound) {
+		return out, err
+	}
+	if known {
+		id, out.Job = out.ID, nil
+	}
+	b, err := s.Builds.Build(ctx, id)
+	switch {
+	case err == nil && !known:
+		out.Deployment = recorded(b)
+	case known && errors.Is(err, pipeline.ErrNotFound): // it waits for its group
+	case err != nil:
+		return out, err
+	}
+	out.DeploymentID, out.LogBytes = id, b.LogBytes
+	out.Phases = append(out.Phases, b.Phases...)
+	return out, nil
+}
+
+// recorded is a deployment as its record alone tells it.
+func recorded(b pipeline.Build) pipeline.Deployment {
+	d := pipeline.Deployment{
+		V: b.V, ID: b.ID, Group: b.Group, Creator: pipeline.CreatorUser, Status: b.DeploymentStatus(),
+		Revision:  pipeline.Revision{SHA: b.SHA, Ref: b.Ref, Repo: b.Repo},
+		Execution: b.Execution, Stage: b.Stage, Action: b.Action,
+		CreatedAt: b.CreatedAt, StartedAt: b.StartedAt, EndedAt: b.EndedAt,
+	}
+	if b.Failure != nil {
+		d.Error = &pipeline.DeploymentError{Code: b.Failure.Code, Message: b.Failure.Message}
+	}
+	return d
+}
+
+func (s *Server) stopDeployment(c *gin.Context) {
+	var in reasonRequest
+	err := readJSON(c, &in)
+	if err == nil && s.Fleet == nil {
+		err = errNoFleet
+	}
+	reason := "stopped by " + sender(c)
+	if in.Reason != "" {
+		reason += ": " + cut(in.Reason, 500)
+	}
+	if err == nil {
+		err = s.Fleet.StopDeployment(c.Request.Context(), c.Param("id"), reason)
+	}
+	if errors.Is(err, pipeline.ErrConflict) {
+		err = refuse(http.StatusConflict, "conflict", "the deployment has ended")
+	}
+	var d pipeline.Deployment
+	if err == nil {
+		d, _, err = s.Fleet.Deployment(c.Request.Context(), c.Param("id"))
+	}
+	s.acceptedDeployment(c, d, err)
+}
+
+func (s *Server) rollBackDeployment(c *gin.Context) {
+	if s.Fleet == nil {
+		s.fail(c, errNoFleet)
+		return
+	}
+	d, err := s.Fleet.RollBack(c.Request.Context(), c.Param("id"), sender(c))
+	s.acceptedDeployment(c, d, err)
+}
+
+func (s *Server) acceptedDeployment(c *gin.Context, d pipeline.Deployment, err error) {
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusAccepted, s.deploymentItem(d))
+}
+
+// sender is the name of who sends the request.
+func sender(c *gin.Context) string {
+	if p := who(c); p != nil {
+		return p.name
+	}
+	return "somebody"
+}
