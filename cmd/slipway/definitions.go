@@ -17,11 +17,14 @@ import (
 // commit or the repository isn't there.
 type repositoryFiles interface {
 	ReadFile(ctx context.Context, o pipeline.SourceOrder, path string) ([]byte, error)
+	// List is the regular files directly in a folder, by path.
+	List(ctx context.Context, o pipeline.SourceOrder, folder string) ([]string, error)
 }
 
-// definitions implies a pipeline from what lies in the repository: Source,
-// then Build if there is a buildspec, then Deploy if there is an appspec and
-// the server has a deployment group for this branch (design, section 2).
+// definitions finds the pipelines that a repository's pipeline files define, or
+// implies one from what lies in the repository: Source, then Build if there is
+// a buildspec, then Deploy if there is an appspec and the server has a
+// deployment group for this branch (design, section 2).
 type definitions struct {
 	cfg         config.Config
 	credentials credentials
@@ -33,11 +36,16 @@ const (
 	defaultAppspec   = "appspec.yml"
 )
 
-// Pipelines is the implied pipeline, or none and why not.
+// Pipelines are those of the commit's pipeline files, or else the implied one,
+// or none and why not.
 func (d *definitions) Pipelines(ctx context.Context, repo forge.Repo, t pipeline.Trigger) ([]pipeline.Definition, string, error) {
 	src, err := sourceOrder(ctx, d.credentials, repo, t)
 	if err != nil {
 		return nil, "", err
+	}
+	defined, err := d.fromFiles(ctx, src, repo, t)
+	if err != nil || len(defined) > 0 {
+		return defined, "", err
 	}
 	p := project(d.cfg, repo)
 	built, err := d.hasBuildspec(ctx, src, p)

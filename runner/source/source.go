@@ -11,11 +11,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +113,21 @@ func (s *Store) Files(ctx context.Context, o pipeline.SourceOrder, names ...stri
 		}
 	}
 	return have, nil
+}
+
+// List is the regular files directly in a folder of the commit, by path, in
+// order; none if there is no such folder.
+func (s *Store) List(ctx context.Context, o pipeline.SourceOrder, folder string) ([]string, error) {
+	m, err := s.open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer m.unlock()
+	sizes, err := m.files(ctx, []string{folder + "/"})
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(sizes)), nil
 }
 
 // open locks the mirror and makes sure that it has the commit.

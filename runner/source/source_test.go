@@ -144,6 +144,16 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
+func TestList(t *testing.T) {
+	o := runnertest.Repo(t, map[string]string{".slipway/b.yml": "b", ".slipway/a.yml": "a", ".slipway/deep/c.yml": "c", ".slipwayx": "d"})
+	s := store(t, source.Options{AllowFile: true})
+	for folder, want := range map[string][]string{".slipway": {".slipway/a.yml", ".slipway/b.yml"}, "none": nil, ".slipwayx": nil} {
+		if got, err := s.List(t.Context(), o, folder); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, %v; want %q", folder, got, err, want)
+		}
+	}
+}
+
 func TestDepths(t *testing.T) {
 	o := runnertest.Repo(t, map[string]string{"a": "1"})
 	for range 4 {
