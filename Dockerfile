@@ -1,24 +1,16 @@
-# One image for all roles: `docker run IMAGE server`, `runner`, `agent`.
+# One image for all roles: `docker run slipway server`, `runner`, `agent`.
+# `make image` builds the program and then this.
 
-ARG GO_IMAGE=golang:1.26-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
-
-FROM ${GO_IMAGE} AS build
-WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
-COPY . .
-ARG VERSION=unknown
-RUN CGO_ENABLED=0 go build -trimpath -tags nomsgpack -ldflags "-s -w -X main.version=${VERSION}" -o /out/slipway ./cmd/slipway
-
 FROM ${BASE_IMAGE}
 # git fetches sources and serves the built-in host; forges are reached by TLS.
-RUN apt-get update \
-	&& apt-get install -y --no-install-recommends ca-certificates git \
-	&& rm -rf /var/lib/apt/lists/* \
-	&& install -d -o 65532 -g 65532 -m 0700 /var/lib/slipway
-COPY --from=build /out/slipway /usr/local/bin/slipway
+# A base image that has git is taken as it is.
+RUN if ! command -v git >/dev/null; then \
+		apt-get update && apt-get install -y --no-install-recommends ca-certificates git && rm -rf /var/lib/apt/lists/*; \
+	fi \
+	&& mkdir -p /var/lib/slipway && chown 65532:65532 /var/lib/slipway && chmod 0700 /var/lib/slipway
 COPY LICENSE /usr/share/doc/slipway/
+COPY bin/slipway /usr/local/bin/slipway
 ENV SLIPWAY_DATA=/var/lib/slipway \
 	SLIPWAY_LISTEN=0.0.0.0:8080 \
 	HOME=/var/lib/slipway
@@ -26,5 +18,5 @@ USER 65532:65532
 WORKDIR /var/lib/slipway
 VOLUME /var/lib/slipway
 EXPOSE 8080
-ENTRYPOINT ["slipway"]
+ENTRYPOINT ["/usr/local/bin/slipway"]
 CMD ["server"]

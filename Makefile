@@ -33,6 +33,12 @@ demo: ## build and deploy a sample repository on this machine; prints the dashbo
 build: ## bin/slipway, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -tags nomsgpack -ldflags '-s -w -X main.version=$(VERSION)' -o bin/slipway ./cmd/slipway
 
+BASE_IMAGE ?= debian:bookworm-slim
+
+.PHONY: image
+image: build ## the container image slipway:VERSION, also tagged slipway:latest
+	docker build --build-arg BASE_IMAGE=$(BASE_IMAGE) --tag slipway:$(VERSION) --tag slipway:latest .
+
 .PHONY: test
 test: ## all tests; what this machine lacks a component for is skipped and counted
 	$(gotest) -- -timeout 10m $(PKGS)

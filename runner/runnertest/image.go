@@ -67,6 +67,28 @@ func DashImage(t testing.TB) string {
 	return im.load("slipway-test-dash")
 }
 
+// GitImage is this machine's git with what it needs to fetch over TLS and to
+// serve, and busybox for the rest: a base for images of programs.
+func GitImage(t testing.TB) string {
+	t.Helper()
+	testenv.Need(t, "docker", "busybox", "git")
+	im := newImage(t)
+	im.busybox(true)
+	im.program("git", "usr/bin/git")
+	for _, name := range []string{"git-remote-http", "git-http-backend"} {
+		im.program(gitCore+name, gitCore[1:]+name)
+	}
+	for _, name := range []string{"git-upload-pack", "git-receive-pack", "git-upload-archive"} {
+		im.link(gitCore[1:]+name, "/usr/bin/git")
+	}
+	im.link(gitCore[1:]+"git-remote-https", "git-remote-http")
+	im.copyOf("/etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/ca-certificates.crt")
+	return im.load("slipway-test-git")
+}
+
+// gitCore is where Debian's git keeps its parts.
+const gitCore = "/usr/lib/git-core/"
+
 // NoShellImage has no shell.
 func NoShellImage(t testing.TB) string {
 	t.Helper()
@@ -109,6 +131,11 @@ func (im *testImage) file(name string, data []byte, mode int64) {
 	im.entry(&tar.Header{Name: name, Mode: mode, Typeflag: tar.TypeReg}, data)
 }
 
+func (im *testImage) link(name, to string) {
+	im.t.Helper()
+	im.entry(&tar.Header{Name: name, Linkname: to, Typeflag: tar.TypeSymlink, Mode: 0o777}, nil)
+}
+
 func (im *testImage) copyOf(from, name string) {
 	im.t.Helper()
 	data, err := os.ReadFile(from)
@@ -136,7 +163,7 @@ func (im *testImage) busybox(shell bool) {
 		if name == "busybox" || !shell && (name == "sh" || name == "ash" || name == "bash" || name == "[[") {
 			continue
 		}
-		im.entry(&tar.Header{Name: "bin/" + name, Linkname: "busybox", Typeflag: tar.TypeSymlink, Mode: 0o777}, nil)
+		im.link("bin/"+name, "busybox")
 	}
 	im.file("etc/passwd", []byte("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"), 0o644)
 	im.file("etc/group", []byte("root:x:0:\nnogroup:x:65534:\n"), 0o644)
