@@ -41,6 +41,7 @@ func TestStore(t *testing.T) {
 		{"a lease has one holder", leases},
 		{"lists filter and page, and never go back", listing},
 		{"a list of many at one moment is paged", listingTies},
+		{"boards are listed by their last change", boardsListed},
 		{"a build that ended stays so", builds},
 		{"timers fire until dropped", timers},
 		{"reports coalesce and are marked again", reports},
