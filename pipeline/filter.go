@@ -167,6 +167,8 @@ func (m *matcher) pushFilter(f PushFilter, branch, tag string, isBranch, isTag b
 		}
 		m.matched = what
 		return true
+	case !isBranch && f.Branches.empty():
+		return m.miss("branches [**], got %s", what)
 	case !isBranch || !f.Branches.Match(branch):
 		return m.miss("branches %s, got %s", f.Branches, strings.TrimPrefix(what, "push to branch "))
 	}

@@ -127,6 +127,7 @@ func TestTriggers(t *testing.T) {
 		{"T3 elsewhere", t3, head("main"), "web/x", false, "no trigger matched: paths [api/**, !**/*.md], got web/x"},
 		{"T4 docs", t4, head("main"), "docs/a", false, "no trigger matched: paths [!docs/**], got docs/a"},
 		{"T4 and code", t4, head("main"), "docs/a x.go", true, "push to branch main that changes [!docs/**]"},
+		{"T4 tag", push(PushFilter{Paths: in("docs/**")}), ref("refs/tags/v1"), "docs/a", false, "no trigger matched: branches [**], got push of tag v1"},
 		{"T5 release", t5, ref("refs/tags/v1.2"), "", true, "push of tag v1.2"},
 		{"T5 candidate", t5, ref("refs/tags/v1.2-rc1"), "", false, "no trigger matched: tags [v*, !v*-rc*], got v1.2-rc1"},
 		{"T5 branch", t5, head("v1"), "", false, "no trigger matched: tags [v*, !v*-rc*], got push to branch v1"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-ci/slipway/deployer/appspec"
 	"github.com/slipway-ci/slipway/internal/specfile"
+	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/runner/buildspec"
 )
 
@@ -18,12 +19,14 @@ func (a *app) validateCommand() *cobra.Command {
 	var o validation
 	c := &cobra.Command{
 		Use:   "validate PATH...",
-		Short: "Check buildspec and appspec files and report every mistake",
+		Short: "Check buildspec, appspec and pipeline files and report every mistake",
 		Long: `Every mistake is reported at once, as file:line:column: message. A folder is
-searched for buildspec*.yml and appspec.* files. A file is taken for an appspec
-if its name says so or its content has the form of one, and for a buildspec
-otherwise. Warnings don't fail the check, unless --strict is given.`,
-		Example: "    slipway validate .\n    slipway validate --format github buildspec.yml",
+searched for buildspec*.yml, appspec.* and .slipway/*.yml files. A file is taken
+for a pipeline file or an appspec if its name says so or its content has the form
+of one, and for a buildspec otherwise. Warnings don't fail the check, unless
+--strict is given. Whether the server has the deployment groups and projects that
+a pipeline file names is checked when it is pushed.`,
+		Example: "    slipway validate .\n    slipway validate .slipway\n    slipway validate --format github buildspec.yml",
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.validate(o, args) },
 	}
@@ -31,7 +34,7 @@ otherwise. Warnings don't fail the check, unless --strict is given.`,
 	c.Flags().BoolVar(&o.strict, "strict", false, "count warnings as errors")
 	c.Flags().BoolVar(&o.lenient, "lenient", false, "only warn where a file can still be understood")
 	c.Flags().StringVar(&o.format, "format", "text", "how to print: text, json or github")
-	c.Flags().StringVar(&o.kind, "kind", "", "what the files are: buildspec or appspec (default: told by name and content)")
+	c.Flags().StringVar(&o.kind, "kind", "", "what the files are: buildspec, appspec or pipeline (default: told by name and content)")
 	return c
 }
 
@@ -46,7 +49,7 @@ func (a *app) validate(o validation, paths []string) error {
 		return usage(err)
 	}
 	if len(files) == 0 {
-		return usage(fmt.Errorf("there is no buildspec or appspec in %s", strings.Join(paths, ", ")))
+		return usage(fmt.Errorf("there is no buildspec, appspec or pipeline file in %s", strings.Join(paths, ", ")))
 	}
 	results := make([]specfile.Result, 0, len(files))
 	valid := true
@@ -84,8 +87,13 @@ func (o validation) check(path string) (specfile.Result, error) {
 		_, r.Problems = buildspec.Parse(path, data, buildspec.Options{Mode: o.mode()})
 	case "appspec":
 		_, r.Problems = appspec.Parse(data, appspec.Options{Strict: o.strict})
+	case "pipeline":
+		for _, f := range pipeline.ParseFile(path, data) {
+			r.Problems = append(r.Problems, f.Problems...)
+		}
+		r.Problems.Sort()
 	default:
-		return r, fmt.Errorf("--kind: want buildspec or appspec, have %q", r.Kind)
+		return r, fmt.Errorf("--kind: want buildspec, appspec or pipeline, have %q", r.Kind)
 	}
 	for i := range r.Problems {
 		if o.strict {
@@ -105,11 +113,13 @@ func (o validation) mode() buildspec.Mode {
 	return buildspec.Standard
 }
 
-// kindOfFile tells an appspec by its name, or by a top level that only an
-// appspec has.
+// kindOfFile tells a pipeline file and an appspec by their names, or by a top
+// level that only they have.
 func kindOfFile(path string, data []byte) string {
 	name := strings.ToLower(filepath.Base(path))
 	switch {
+	case inPipelineFolder(path):
+		return "pipeline"
 	case strings.Contains(name, "appspec"):
 		return "appspec"
 	case strings.Contains(name, "buildspec"):
@@ -119,6 +129,8 @@ func kindOfFile(path string, data []byte) string {
 		switch key, _, _ := strings.Cut(strings.TrimSpace(line), ":"); {
 		case line == strings.TrimLeft(line, " \t") && (key == "phases" || key == "batch"):
 			return "buildspec"
+		case strings.HasPrefix(line, "slipway:"):
+			return "pipeline"
 		case line == strings.TrimLeft(line, " \t") && (key == "os" || key == "hooks" || key == "Resources"):
 			return "appspec"
 		}
@@ -144,7 +156,7 @@ func specFiles(paths []string) ([]string, error) {
 				return err
 			case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules"):
 				return filepath.SkipDir
-			case !d.IsDir() && isSpecName(d.Name()):
+			case !d.IsDir() && (isSpecName(d.Name()) || inPipelineFolder(path) && filepath.Ext(path) == pipeline.FileSuffix):
 				out = append(out, path)
 			}
 			return nil
@@ -154,6 +166,15 @@ func specFiles(paths []string) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// inPipelineFolder reports whether a file lies in a folder .slipway, wherever
+// that is asked from.
+func inPipelineFolder(path string) bool {
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	return filepath.Base(filepath.Dir(path)) == pipeline.FileFolder
 }
 
 func isSpecName(name string) bool {
