@@ -27,6 +27,7 @@ type executionItem struct {
 type executionDetail struct {
 	executionItem
 	Project     string             `json:"project"`
+	PipelineID  string             `json:"pipeline_id"` // as in /pipelines/{id}
 	Revision    int64              `json:"revision"`
 	Source      pipeline.Trigger   `json:"source"` // on what it was started
 	Stages      []stageView        `json:"stages"`
@@ -75,7 +76,7 @@ func (s *Server) item(x pipeline.Summary) executionItem {
 
 func (s *Server) detail(x pipeline.Execution) executionDetail {
 	d := executionDetail{
-		executionItem: s.item(x.Summary()), Project: x.Project, Revision: x.Revision, Source: x.Trigger,
+		executionItem: s.item(x.Summary()), Project: x.Project, PipelineID: x.Board, Revision: x.Revision, Source: x.Trigger,
 		Stages: []stageView{}, Gate: x.Gate, Annotations: x.Annotations,
 		Variables: x.Variables, Target: x.Target, Approvals: x.Waiting(),
 	}

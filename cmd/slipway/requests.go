@@ -37,6 +37,9 @@ func runRequests(ctx context.Context, cfg config.Config, control pipeline.Contro
 	})
 }
 
+// shownBytes is how much of an answer is in the log.
+const shownBytes = 4 << 10
+
 // doRequest makes one request. Its log names no secret of the URL.
 func doRequest(ctx context.Context, o request.Options, job pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
 	b := pipeline.Build{Status: pipeline.BuildInProgress, CurrentPhase: "REQUEST", StartedAt: time.Now().UTC()}
@@ -73,7 +76,7 @@ func ask(ctx context.Context, o request.Options, order pipeline.HTTPOrder, s *wo
 	case err != nil:
 		return pipeline.Outcome{Status: pipeline.BuildFailed, Code: pipeline.JobFailed, Message: mask.String(err.Error())}
 	}
-	say("%s", answer.Body)
+	say("%s", answer.Body[:min(len(answer.Body), shownBytes)])
 	exported := map[string]string{"StatusCode": strconv.Itoa(answer.Status)}
 	if answer.Status < 200 || answer.Status > 299 {
 		return pipeline.Outcome{

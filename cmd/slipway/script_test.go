@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "served": served, "noredis": noRedis, "freeport": freePort, "busyport": busyPort, "pushed": pushed, "ended": ended,
+			"waits": waits, "pipelineof": pipelineOf, "held": held,
 		},
 	})
 }

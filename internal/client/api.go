@@ -19,6 +19,8 @@ type Execution struct {
 	Stages  []Stage `json:"stages,omitempty"`
 	Problem string  `json:"problem,omitempty"`
 	Gate    string  `json:"gate,omitempty"`
+	// PipelineID names the pipeline for Client.Pipeline.
+	PipelineID string `json:"pipeline_id,omitempty"`
 	// Approvals are those that somebody is to answer.
 	Approvals []pipeline.Waiting `json:"approvals,omitempty"`
 }
