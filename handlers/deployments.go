@@ -50,9 +50,13 @@ func (s *Server) deploymentURL(id string) string {
 }
 
 func (s *Server) deploymentItem(d pipeline.Deployment) deploymentItem {
-	item := deploymentItem{Deployment: d, Counts: d.Counts(), URL: s.deploymentURL(d.ID)}
-	item.Job = nil // the engine's
-	return item
+	return deploymentItem{Deployment: public(d), Counts: d.Counts(), URL: s.deploymentURL(d.ID)}
+}
+
+// public leaves out what only the server's own parts tell each other.
+func public(d pipeline.Deployment) pipeline.Deployment {
+	d.Job, d.Told, d.Closed = nil, false, false
+	return d
 }
 
 func (s *Server) listDeployments(c *gin.Context) {
@@ -95,7 +99,7 @@ func (s *Server) deployment(ctx context.Context, id string) (deploymentDetail, e
 		return out, err
 	}
 	if known {
-		id, out.Job = out.ID, nil
+		id, out.Deployment = out.ID, public(out.Deployment)
 	}
 	b, err := s.Builds.Build(ctx, id)
 	switch {

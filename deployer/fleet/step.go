@@ -259,7 +259,7 @@ func (s *step) proceed() {
 	early := t.waiting > 0 && t.failed >= t.capacity() && !s.d.KeepGoing
 	if early {
 		s.leaveOut()
-		s.d.Error = s.unhealthy(t)
+		s.d.Error = s.unhealthy(t, "the others are left out, so that enough stay healthy")
 		t = s.tally()
 	}
 	for i := range s.d.Instances {
@@ -280,7 +280,7 @@ func (s *step) proceed() {
 		s.end(pipeline.DeploymentSucceeded)
 	default:
 		if s.d.Error == nil {
-			s.d.Error = s.unhealthy(t)
+			s.d.Error = s.unhealthy(t, fmt.Sprintf("%d must succeed", max(t.minimum, 1)))
 		}
 		s.end(pipeline.DeploymentFailed)
 	}
@@ -301,8 +301,9 @@ func (s *step) end(status pipeline.DeploymentStatus) {
 	}
 }
 
-// unhealthy says which instances failed; of one instance alone what it said.
-func (s *step) unhealthy(t tally) *pipeline.DeploymentError {
+// unhealthy says which instances failed, and what that means; of one instance
+// alone what it said.
+func (s *step) unhealthy(t tally, so string) *pipeline.DeploymentError {
 	var failed []string
 	var last *pipeline.DeploymentError
 	for _, i := range s.d.Instances {
@@ -321,7 +322,7 @@ func (s *step) unhealthy(t tally) *pipeline.DeploymentError {
 		failed, more = failed[:shown], fmt.Sprintf("; and %d more", len(failed)-shown)
 	}
 	return &pipeline.DeploymentError{Code: pipeline.HealthConstraints, Message: fmt.Sprintf(
-		"%d of %d instances failed, and %d must stay healthy (%s): %s%s", t.failed, t.n, max(t.minimum, 1), s.config.Name(), strings.Join(failed, "; "), more)}
+		"%d of %d instances failed, and %s (%s): %s%s", t.failed, t.n, so, s.config.Name(), strings.Join(failed, "; "), more)}
 }
 
 // RollsBack reports whether an ended deployment is to be rolled back by
