@@ -49,6 +49,7 @@ const (
 	CheckRerun   Kind = "check_run.rerequested"
 	SuiteRerun   Kind = "check_suite.rerequested"
 	CheckButton  Kind = "check_run.requested_action"
+	Commented    Kind = "comment" // new, on a pull request
 	Installation Kind = "installation"
 	Other        Kind = "other" // known to be authentic, nothing to do
 )
@@ -68,6 +69,7 @@ type Event struct {
 	Push         *PushEvent        `json:"push,omitempty"`
 	Pull         *PullRequest      `json:"pull,omitempty"`
 	Check        *CheckRef         `json:"check,omitempty"`
+	Comment      *Comment          `json:"comment,omitempty"`
 	Install      *InstallationSpec `json:"install,omitempty"`
 }
 

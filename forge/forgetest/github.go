@@ -58,6 +58,7 @@ type GitHub struct {
 	checks   map[int64]*CheckRun
 	statuses []Status
 	comments map[int64]*Comment
+	teams    map[string]string // state by org/team/login
 	faults   []*fault
 	requests []Request
 	broken   []string
@@ -78,7 +79,7 @@ func New(o Options) (*GitHub, error) {
 	g := &GitHub{
 		o: o, closed: make(chan struct{}), nextID: 1000,
 		repos: map[string]*repo{}, installs: map[int64]*installation{}, tokens: map[string]*grant{},
-		checks: map[int64]*CheckRun{}, comments: map[int64]*Comment{},
+		checks: map[int64]*CheckRun{}, comments: map[int64]*Comment{}, teams: map[string]string{},
 	}
 	if o.Spec != "" {
 		var err error

@@ -126,6 +126,19 @@ func PullPayload(r Repo, p Pull, action string) map[string]any {
 	}
 }
 
+// CommentPayload is the body of issue_comment.created on a pull request.
+func CommentPayload(r Repo, p Pull, c Comment) map[string]any {
+	comment := commentOf(c)
+	comment["created_at"] = time.Now().UTC().Format(time.RFC3339)
+	return map[string]any{
+		"action": "created", "comment": comment, "repository": repositoryOf(r), "sender": userOf(c.Login), "installation": installationOf(r),
+		"issue": map[string]any{
+			"number": p.Number, "title": p.Title, "state": cmp.Or(p.State, "open"), "user": userOf(p.Author),
+			"pull_request": map[string]any{"url": fmt.Sprintf("https://api.github.com/repos/%s/pulls/%d", r.FullName(), p.Number)},
+		},
+	}
+}
+
 // PingPayload is the body of the ping of an App's webhook.
 func PingPayload(appID int64) map[string]any {
 	return map[string]any{

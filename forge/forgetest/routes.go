@@ -56,6 +56,7 @@ func (g *GitHub) routes() http.Handler {
 	on("PATCH"+repo+"/issues/comments/{id}", g.in("pull_requests", "write", g.updateComment))
 	on("POST"+repo+"/issues/comments/{id}/reactions", g.in("pull_requests", "write", g.react))
 	on("GET"+repo+"/collaborators/{login}/permission", g.in("metadata", "read", getPermission))
+	on("GET /orgs/{org}/teams/{team}/memberships/{login}", g.membership)
 	return mux
 }
 
@@ -199,10 +200,25 @@ func getPermission(r *repository) (int, any) {
 	return http.StatusOK, map[string]any{"permission": permission, "role_name": permission, "user": userOf(login)}
 }
 
+// membership needs a token that may read the organisation's members.
+func (g *GitHub) membership(r *http.Request, _ []byte) (int, any) {
+	if t := g.tokens[bearer(r)]; t == nil || !t.personal && t.permissions["members"] == "" {
+		return fail(http.StatusForbidden, "Resource not accessible by integration")
+	}
+	state := g.teams[r.PathValue("org")+"/"+r.PathValue("team")+"/"+r.PathValue("login")]
+	if state == "" {
+		return fail(http.StatusNotFound, "Not Found")
+	}
+	return http.StatusOK, map[string]any{"state": state, "role": "member", "url": "https://api.github.com/teams/1/memberships/" + r.PathValue("login")}
+}
+
 const commentLimit = 65536
 
 func (g *GitHub) createComment(r *repository) (int, any) {
 	c := &Comment{Repo: r.FullName(), Issue: int(r.number("number")), Login: "slipway[bot]"}
+	if r.grant.personal {
+		c.Login = "slipway"
+	}
 	if status, answer := r.comment(c); status != 0 {
 		return status, answer
 	}

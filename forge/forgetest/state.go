@@ -140,7 +140,7 @@ func (g *GitHub) AddRepo(r Repo) Repo {
 func everything() map[string]string {
 	return map[string]string{
 		"metadata": "read", "contents": "read", "checks": "write", "statuses": "write",
-		"pull_requests": "write", "issues": "read", "deployments": "write",
+		"pull_requests": "write", "issues": "read", "deployments": "write", "members": "read",
 	}
 }
 
@@ -183,6 +183,22 @@ func (g *GitHub) SetPull(fullName string, p Pull) {
 // SetPermission says what a user may do: admin, write, read or none.
 func (g *GitHub) SetPermission(fullName, login, permission string) {
 	g.change(fullName, func(r *repo) { r.permissions[login] = permission })
+}
+
+// SetTeamMember makes a user a member of a team, org/team: active or pending.
+func (g *GitHub) SetTeamMember(team, login, state string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.teams[team+"/"+login] = state
+}
+
+// Write adds a comment of a person on a pull request.
+func (g *GitHub) Write(fullName string, pull int, login, body string) Comment {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := &Comment{ID: g.id(), Repo: fullName, Issue: pull, Body: body, Login: login}
+	g.comments[c.ID] = c
+	return clone(*c)
 }
 
 // Rename moves a repository. Requests to the old name are redirected nowhere:

@@ -73,14 +73,16 @@ type reader struct {
 
 // readers holds the events we act on, by name or by name and action.
 var readers = map[string]reader{
-	"push":                       {read: readPush},
-	"pull_request":               {read: readPull},
-	"check_run.rerequested":      {read: readCheck(forge.CheckRerun)},
-	"check_run.requested_action": {read: readCheck(forge.CheckButton)},
-	"check_suite.rerequested":    {read: readSuite},
-	"ping":                       {read: readPing, anyRepo: true},
-	"installation":               {read: readInstallation, anyRepo: true},
-	"installation_repositories":  {read: readInstallation, anyRepo: true},
+	"push":                          {read: readPush},
+	"pull_request":                  {read: readPull},
+	"check_run.rerequested":         {read: readCheck(forge.CheckRerun)},
+	"check_run.requested_action":    {read: readCheck(forge.CheckButton)},
+	"check_suite.rerequested":       {read: readSuite},
+	"issue_comment.created":         {read: readComment},
+	"pull_request_review.submitted": {read: readReview},
+	"ping":                          {read: readPing, anyRepo: true},
+	"installation":                  {read: readInstallation, anyRepo: true},
+	"installation_repositories":     {read: readInstallation, anyRepo: true},
 }
 
 func readPing(e *forge.Event, _ payload) error {
@@ -141,6 +143,35 @@ func readPull(e *forge.Event, p payload) error {
 		e.Pull.MergeSHA = pr.MergeCommitSHA
 	}
 	return nil
+}
+
+// readComment reads a comment on a pull request; one on an issue is nothing to us.
+func readComment(e *forge.Event, p payload) error {
+	if p.Issue.PullRequest == nil {
+		return nil
+	}
+	if p.Issue.Number <= 0 || p.Comment.ID == "" {
+		return errors.New("issue.number, comment.id: want positive numbers")
+	}
+	e.Kind = forge.Commented
+	e.Comment = &forge.Comment{
+		ID: string(p.Comment.ID), Body: p.Comment.Body, Author: p.Comment.User.user(), Pull: p.Issue.Number,
+		Closed: p.Issue.State == "closed", CreatedAt: p.Comment.CreatedAt.Time, WebURL: webURL(p.Comment.HTMLURL),
+	}
+	return nil
+}
+
+func readReview(e *forge.Event, p payload) error {
+	if p.PullRequest.Number <= 0 || p.Review.ID == "" {
+		return errors.New("pull_request.number, review.id: want positive numbers")
+	}
+	e.Kind = forge.Commented
+	e.Comment = &forge.Comment{
+		ID: string(p.Review.ID), Body: p.Review.Body, Author: p.Review.User.user(), Pull: p.PullRequest.Number,
+		Closed: p.PullRequest.State == "closed", CreatedAt: p.Review.SubmittedAt.Time, WebURL: webURL(p.Review.HTMLURL),
+		Review: true, SHA: p.Review.CommitID,
+	}
+	return checkSHA("review.commit_id", e.Comment.SHA)
 }
 
 func readCheck(kind forge.Kind) func(*forge.Event, payload) error {

@@ -44,12 +44,30 @@ type payload struct {
 		HeadSHA string `json:"head_sha"`
 		App     app    `json:"app"`
 	} `json:"check_suite"`
+	Issue struct {
+		Number      int       `json:"number"`
+		State       string    `json:"state"`
+		PullRequest *struct{} `json:"pull_request"`
+	} `json:"issue"`
+	Comment         comment `json:"comment"`
+	Review          comment `json:"review"`
 	RequestedAction struct {
 		Identifier string `json:"identifier"`
 	} `json:"requested_action"`
 	Repositories        []repository `json:"repositories"`
 	RepositoriesAdded   []repository `json:"repositories_added"`
 	RepositoriesRemoved []repository `json:"repositories_removed"`
+}
+
+// comment is a comment or a review.
+type comment struct {
+	ID          ident     `json:"id"`
+	Body        string    `json:"body"`
+	HTMLURL     string    `json:"html_url"`
+	CommitID    string    `json:"commit_id"`
+	User        account   `json:"user"`
+	CreatedAt   timestamp `json:"created_at"`
+	SubmittedAt timestamp `json:"submitted_at"`
 }
 
 type app struct {
