@@ -71,6 +71,9 @@ type Event struct {
 	Check        *CheckRef         `json:"check,omitempty"`
 	Comment      *Comment          `json:"comment,omitempty"`
 	Install      *InstallationSpec `json:"install,omitempty"`
+	// More are the other things that the same delivery says happened, as in a
+	// Bitbucket push of several refs. They have none of their own.
+	More []Event `json:"more,omitempty"`
 }
 
 // PushEvent is a change of one ref.
@@ -105,6 +108,9 @@ type PullRequest struct {
 	MergeSHA   string `json:"merge_sha,omitempty"` // of the merge; only when Merged
 	// BaseChanged: this delivery says that the pull request now aims at another branch.
 	BaseChanged bool `json:"base_changed,omitempty"`
+	// HeadMayBeOld: the forge sends such a delivery for any edit, so the head may
+	// be the one that it told us of before.
+	HeadMayBeOld bool `json:"head_may_be_old,omitempty"`
 	// UpdatedAt orders deliveries about one pull request; zero: the forge does not say.
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
 	// FetchRef is the ref of the base repository that holds the head, such as
@@ -198,6 +204,10 @@ type CommitStatus struct {
 	State       string // pending, success, failure, error
 	Description string // at most 140 characters
 	TargetURL   string
+	// For forges whose statuses say more. Name is the check run's; Conclusion is
+	// its word for how it ended, empty before; Ref is the full ref that was
+	// built, empty if unknown.
+	Name, Conclusion, Ref string
 }
 
 // What callers of an adapter branch on.
@@ -212,6 +222,8 @@ var (
 	ErrNoCredentials = errors.New("no credentials for this forge")
 	// ErrRejected: the forge refuses the request itself; sending it again is no use.
 	ErrRejected = errors.New("the forge refuses the request")
+	// ErrUnsupported: this forge has nothing of the kind.
+	ErrUnsupported = errors.New("this forge does not have that")
 )
 
 // RetryError is a refusal for now: a rate limit, an outage, a time-out. The

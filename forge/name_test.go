@@ -9,6 +9,8 @@ func TestSplitName(t *testing.T) {
 	}{
 		{"octo/hello.world", true},
 		{"octo/-_.", true},
+		{"~jdoe/x", true},
+		{"a~b/x", false},
 		{"octo", false},
 		{"octo/..", false},
 		{"./x", false},
