@@ -27,7 +27,7 @@ func (r *Reporter) deliver(ctx context.Context, l *lane, e *entry) {
 	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.SendTimeout)
 	defer cancel()
 	err := r.write(sending, l, p)
-	l.closeUntil(r.opts.Now().Add(l.to.Spacing))
+	l.gate.wrote(r.opts.Now())
 	r.settle(ctx, l, e, p, err)
 }
 
@@ -161,7 +161,7 @@ func (r *Reporter) retry(l *lane, p *plan, err error, after time.Duration) (fate
 	}
 	wait := min(after, longestWait)
 	if wait > 0 {
-		l.closeUntil(now.Add(wait))
+		l.gate.closeUntil(now.Add(wait))
 	} else {
 		wait = backoff(t.Tries)
 	}

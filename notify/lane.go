@@ -16,13 +16,13 @@ type laneKey struct {
 
 // lane is the serial way to one installation of one forge.
 type lane struct {
-	key laneKey
-	to  Forge
+	key  laneKey
+	to   Forge
+	gate *gate
 
 	mu       sync.Mutex
 	waiting  []*entry
 	draining bool
-	open     time.Time // no write before
 	// forbidden are the repositories whose checks may not be written, until
 	// when that is believed.
 	forbidden map[string]time.Time
@@ -44,8 +44,7 @@ func (r *Reporter) lane(item pipeline.ReportItem, to Forge) *lane {
 	l, ok := r.lanes[key]
 	if !ok {
 		l = &lane{
-			key: key, to: to,
-			open:      r.began.Add(to.Spacing), // the process before this one may just have written
+			key: key, to: to, gate: r.pace(item.Forge, to).gate(item.Installation, r.began),
 			forbidden: map[string]time.Time{}, running: map[string]struct{}{},
 		}
 		r.lanes[key] = l
@@ -71,8 +70,9 @@ func (l *lane) put(e *entry) (idle bool) {
 }
 
 // next takes the entry to send now: the highest priority, the oldest of these.
-// If the lane isn't open yet it says how long to wait, unless hurry is set; if
-// nothing waits it gives the drain up.
+// Its gate is taken then. If the gate isn't open yet it says how long to wait,
+// unless hurry is set: then the gate is left alone; if nothing waits it gives
+// the drain up.
 func (l *lane) next(now time.Time, hurry bool) (e *entry, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,8 +80,10 @@ func (l *lane) next(now time.Time, hurry bool) (e *entry, wait time.Duration) {
 		l.draining = false
 		return nil, 0
 	}
-	if now.Before(l.open) && !hurry {
-		return nil, l.open.Sub(now)
+	if !hurry {
+		if wait, ok := l.gate.take(now); !ok {
+			return nil, wait
+		}
 	}
 	best := 0
 	for i, o := range l.waiting {
@@ -92,15 +94,6 @@ func (l *lane) next(now time.Time, hurry bool) (e *entry, wait time.Duration) {
 	e = l.waiting[best]
 	l.waiting = append(l.waiting[:best], l.waiting[best+1:]...)
 	return e, 0
-}
-
-// closeUntil keeps the lane shut; it never opens earlier than it was to.
-func (l *lane) closeUntil(t time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if t.After(l.open) {
-		l.open = t
-	}
 }
 
 // interval is how often the progress of one execution is reported: so that all
@@ -151,6 +144,7 @@ func (r *Reporter) drain(ctx context.Context, l *lane) {
 			e.free()
 		case e != nil:
 			r.deliver(ctx, l, e)
+			l.gate.release()
 		case wait > 0:
 			pause(ctx, wait)
 		default:

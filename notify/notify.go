@@ -70,6 +70,9 @@ type Forge struct {
 	// Spacing is the least time between two writes for one installation; 0
 	// means none. See Spacing.
 	Spacing time.Duration
+	// Pace, if not nil, is shared with others that write to the forge, and has
+	// the same spacing.
+	Pace *Pace
 }
 
 // Spacing is how far apart writes to the API at that address must be: a second
@@ -105,6 +108,9 @@ type Options struct {
 	SendTimeout time.Duration
 	// KeepTrying is how long the report of a final state is retried: 24 h.
 	KeepTrying time.Duration
+	// Kind names what was reported in the store: "check". A second Reporter of
+	// the same executions has another one.
+	Kind string
 	// Line, if not nil, is an execution's place in the queue from 1; 0: unknown.
 	Line func(ctx context.Context, x pipeline.Execution) int
 	Now  func() time.Time
@@ -115,6 +121,7 @@ func (o Options) withDefaults() Options {
 	o.Progress = cmp.Or(o.Progress, 15*time.Second)
 	o.SendTimeout = cmp.Or(o.SendTimeout, 30*time.Second)
 	o.KeepTrying = cmp.Or(o.KeepTrying, 24*time.Hour)
+	o.Kind = cmp.Or(o.Kind, stateKind)
 	o.Lease = max(o.Lease, 2*o.SendTimeout)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -22,11 +22,23 @@ type Reporter struct {
 	mu    sync.Mutex
 	began time.Time // Run
 	lanes map[laneKey]*lane
+	paces map[string]*Pace // of forges that brought none
 }
 
 // New is a Reporter that does nothing yet.
 func New(outbox Outbox, records Records, o Options) *Reporter {
-	return &Reporter{opts: o.withDefaults(), outbox: outbox, records: records, lanes: map[laneKey]*lane{}}
+	return &Reporter{opts: o.withDefaults(), outbox: outbox, records: records, lanes: map[laneKey]*lane{}, paces: map[string]*Pace{}}
+}
+
+// pace is that of a forge; mu is held.
+func (r *Reporter) pace(name string, to Forge) *Pace {
+	if to.Pace != nil {
+		return to.Pace
+	}
+	if r.paces[name] == nil {
+		r.paces[name] = NewPace(to.Spacing)
+	}
+	return r.paces[name]
 }
 
 // Run reports until ctx is over, whose cause it returns. A write that is under

@@ -52,7 +52,7 @@ type trouble struct {
 }
 
 func (r *Reporter) loadState(ctx context.Context, execution string) (state, error) {
-	data, err := r.records.ReportState(ctx, execution, stateKind)
+	data, err := r.records.ReportState(ctx, execution, r.opts.Kind)
 	if errors.Is(err, pipeline.ErrNotFound) {
 		return state{V: 1, Attempt: 1}, nil
 	}
@@ -71,7 +71,7 @@ func (r *Reporter) saveState(ctx context.Context, execution string, st state) er
 	if err != nil {
 		return fmt.Errorf("writing report state: %w", err)
 	}
-	if err := r.records.SaveReportState(ctx, execution, stateKind, data); err != nil {
+	if err := r.records.SaveReportState(ctx, execution, r.opts.Kind, data); err != nil {
 		return fmt.Errorf("saving report state: %w", err)
 	}
 	return nil
