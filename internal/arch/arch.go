@@ -18,9 +18,11 @@ var mayImport = map[string][]string{
 	"notify":   {"pipeline", "forge"},
 
 	// The growing end of a log lives in Redis, behind an interface of store/logs.
-	"store":           {"pipeline", "store/logs"},
-	"store/logs":      {},
-	"store/artifacts": {},
+	"store":           {"pipeline", "store/logs", "store/artifacts"},
+	"store/blobs":     {},
+	"store/logs":      {"store/blobs"},
+	"store/artifacts": {"store/blobs"},
+	"store/caches":    {"pipeline", "store/blobs"},
 	"store/secrets":   {},
 
 	// A job and its outcome are made of forge's words, such as Annotation.
@@ -40,14 +42,16 @@ var mayImport = map[string][]string{
 	"handlers":    {"pipeline", "forge", "handlers/ui"},
 	"handlers/ui": {"pipeline"},
 
-	"internal/arch":     {},
-	"internal/archive":  {},
-	"internal/client":   {"pipeline", "forge"},
-	"internal/config":   {"internal/specfile", "pipeline", "deployer/fleet"},
-	"internal/redact":   {},
-	"internal/request":  {},
-	"internal/specfile": {},
-	"internal/worker":   {"pipeline"},
+	"internal/arch":    {},
+	"internal/archive": {},
+	"internal/client":  {"pipeline", "forge"},
+	"internal/config":  {"internal/specfile", "pipeline", "deployer/fleet"},
+	// Declarations of another system become pipeline files.
+	"internal/codepipeline": {"pipeline", "internal/specfile"},
+	"internal/redact":       {},
+	"internal/request":      {},
+	"internal/specfile":     {},
+	"internal/worker":       {"pipeline"},
 
 	"cmd/slipway": {"*"},
 
@@ -73,6 +77,8 @@ var mayImport = map[string][]string{
 // real parts that it is tried with.
 var testsMayAlso = map[string][]string{
 	"pipeline": {"queue", "store"},
+	"dispatch": {"store"},
+	"store":    {"store/blobs"},
 }
 
 // testHelpers may be imported by every test, by other helpers as their row
@@ -91,10 +97,11 @@ type library struct {
 var libraries = []library{
 	{"gin", []string{"github.com/gin-gonic/", "github.com/gin-contrib/"}, []string{"handlers/...", "bench/floor/..."}},
 	{"go-redis", []string{"github.com/redis/go-redis/"}, []string{"queue/...", "store", "bench/floor/..."}},
+	{"gocloud", []string{"gocloud.dev/", "filippo.io/age", "github.com/aws/"}, []string{"store/blobs", "store/secrets"}},
 	{"the Docker client", []string{"github.com/docker/", "github.com/moby/", "github.com/containerd/"}, []string{"runner/docker"}},
 	{"go-github", []string{"github.com/google/go-github/", "github.com/bradleyfalzon/ghinstallation/"}, []string{"forge/github"}},
 	{"YAML", []string{"go.yaml.in/yaml/", "github.com/goccy/go-yaml", "gopkg.in/yaml", "sigs.k8s.io/yaml"},
-		[]string{"internal/specfile", "internal/config", "pipeline", "runner/buildspec", "deployer/appspec"}},
+		[]string{"internal/specfile", "internal/config", "internal/codepipeline", "pipeline", "runner/buildspec", "deployer/appspec"}},
 }
 
 // environmentReaders may read environment variables. Tests may, too.
