@@ -99,6 +99,34 @@ func (s *Server) rollbackStage(c *gin.Context) {
 	s.submitted(c, id, err)
 }
 
+func (s *Server) startPipeline(c *gin.Context) {
+	var in pipeline.ManualRequest
+	err := readJSON(c, &in)
+	var id string
+	if err == nil {
+		id, err = s.start(c, in)
+	}
+	s.submitted(c, id, err)
+}
+
+// start asks for an execution. Advance decides no such request, so that there
+// is nothing of the Board to check.
+func (s *Server) start(c *gin.Context, in pipeline.ManualRequest) (string, error) {
+	ctx := c.Request.Context()
+	b, _, err := s.Boards.Board(ctx, c.Param("id"))
+	if err != nil {
+		return "", err
+	}
+	newest, err := s.Executions.Execution(ctx, b.Newest())
+	if err != nil {
+		return "", err
+	}
+	if err := pipeline.CheckManual(newest, in); err != nil {
+		return "", err
+	}
+	return s.submit(c, pipeline.Event{Type: pipeline.ManualStart, Board: b.Key, Manual: &in})
+}
+
 func (s *Server) approveExecution(c *gin.Context) { s.answerExecution(c, true) }
 func (s *Server) rejectExecution(c *gin.Context)  { s.answerExecution(c, false) }
 

@@ -64,6 +64,7 @@ func (s *Server) api() []route {
 		{post, "/executions/{id}/reject", writing, s.rejectExecution, "Reject what an execution waits for", nil, asJSON(answerRequest{}), 202, asJSON(submitted{})},
 		{get, "/pipelines", reading, s.listPipelines, "List pipelines with the state of their stages", append([]param{followable}, paging...), body{}, 200, asJSON(pipeline.Page[pipeline.View]{})},
 		{get, "/pipelines/{id}", reading, s.getPipeline, "One pipeline: who is in which stage, who waits, and which transitions are disabled", []param{followable}, body{}, 200, asJSON(pipeline.View{})},
+		{post, "/pipelines/{id}/start", writing, s.startPipeline, "Start an execution of a commit", nil, asJSON(pipeline.ManualRequest{}), 202, asJSON(submitted{})},
 		{post, "/pipelines/{id}/stages/{stage}/transition", writing, s.changeTransition, "Disable or enable the way into a stage", nil, asJSON(transitionRequest{}), 202, asJSON(submitted{})},
 		{post, "/pipelines/{id}/stages/{stage}/rollback", writing, s.rollbackStage, "Run a stage again with what an earlier execution brought to it", nil, asJSON(rollbackRequest{}), 202, asJSON(submitted{})},
 		{get, "/builds/{id}", reading, s.getBuild, "One build with its phases", []param{followable}, body{}, 200, asJSON(buildDetail{})},

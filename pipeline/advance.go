@@ -115,7 +115,7 @@ func Advance(b *Board, e Event, rules Rules) Change {
 		s.answer()
 	case RollbackWanted:
 		s.rollback()
-	case RerunRequested: // the orchestrator makes a start of it
+	case RerunRequested, ManualStart: // the orchestrator makes a start of it
 	}
 	return s.change()
 }

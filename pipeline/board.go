@@ -75,6 +75,18 @@ func BoardKey(repo forge.Repo, project, pipeline string) string {
 	return clean(repo.Forge) + "." + clean(repo.ID) + "." + clean(project) + "." + clean(pipeline)
 }
 
+// Newest is the execution that entered the pipeline last, ended or not; empty
+// if there was none.
+func (b *Board) Newest() string {
+	newest, number := "", -1
+	for _, st := range b.Stages {
+		if st.LastNumber > number && st.Last != "" {
+			newest, number = st.Last, st.LastNumber
+		}
+	}
+	return newest
+}
+
 // NewBoard is the Board of a pipeline that nothing has happened to.
 func NewBoard(key string, repo forge.Repo, project, pipeline string) *Board {
 	return &Board{

@@ -24,6 +24,7 @@ const (
 	TransitionFlips EventType = "transition"  // a person disables or enables the way into a stage
 	ApprovalGiven   EventType = "approval"    // a person approves or rejects
 	RollbackWanted  EventType = "rollback"    // a person wants what succeeded in a stage before
+	ManualStart     EventType = "manual"      // a person wants an execution
 )
 
 // Event is something that happened to the Board with key Board. Its ID makes
@@ -37,6 +38,8 @@ type Event struct {
 	At    time.Time `json:"at"`
 
 	Start *Start `json:"start,omitempty"`
+	// Manual is ManualStart's; the orchestrator makes a start of it.
+	Manual *ManualRequest `json:"manual,omitempty"`
 
 	Pull       *forge.PullRequest `json:"pull,omitempty"`
 	PullOpened bool               `json:"pull_opened,omitempty"`

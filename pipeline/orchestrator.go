@@ -84,10 +84,15 @@ func NewOrchestrator(s Store, d Deliveries, defs Definitions, r Relayer, rules R
 // Event takes one step: load, Advance, commit, and carry out what was decided.
 // It is safe to call again for the same event.
 func (o *Orchestrator) Event(ctx context.Context, e Event) error {
-	if e.Type != RerunRequested {
+	var err error
+	switch e.Type {
+	case RerunRequested:
+		_, err = o.Rerun(ctx, e.Execution, "api", e.ID, 0, forge.User{Login: e.By})
+	case ManualStart:
+		err = o.manual(ctx, e)
+	default:
 		return o.step(ctx, e, nil)
 	}
-	_, err := o.Rerun(ctx, e.Execution, "api", e.ID, 0, forge.User{Login: e.By})
 	if errors.Is(err, ErrNotFound) {
 		return nil // retention was faster
 	}

@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -73,5 +75,43 @@ func TestRollbackWithoutATargetIsAPlainFailure(t *testing.T) {
 	b := m.boards[m.executions[x2].Board]
 	if got := m.executions[x2].Status; got != Failed || len(b.Live) != 0 || b.Stages["Deploy"].Holder != "" {
 		t.Errorf("%s, live %v, stage %+v", got, b.Live, b.Stages["Deploy"])
+	}
+}
+
+// Case 32: a start by hand pins the commit, and keeps the branch's name.
+func TestCase32ManualStart(t *testing.T) {
+	m := newMemory()
+	def := f1(SupersededMode)
+	def.Variables = []VariableSpec{{Name: "X", Default: "x"}}
+	def.Stages[0].Actions[0].Namespace = "src"
+	first := m.started(t, "d1", def)
+	m.finish(t, first, "Build", "b", BuildFailed)
+	key := m.executions[first].Board
+	want := strings.Repeat("ab", 20)
+	request := func(action, value string) *ManualRequest {
+		return &ManualRequest{Revisions: []SourceRevision{{Action: action, Type: CommitID, Value: value}}, Variables: map[string]string{"X": "y"}}
+	}
+	m.submit(t, Event{Type: ManualStart, Board: key, By: "ann", Manual: request("Source", want)})
+	var got Execution
+	for id, x := range m.executions {
+		if id != first {
+			got = x
+		}
+	}
+	out := got.Stages[0].Actions[0].Exported
+	if got.Trigger.SHA != want || out["CommitId"] != want || out["BranchName"] != "main" || got.Variables["X"] != "y" || got.Trigger.Actor.Login != "ann" {
+		t.Errorf("got %+v, outputs %v", got.Trigger, out)
+	}
+	for name, bad := range map[string]*ManualRequest{
+		"another action": request("nope", want), "a part of a commit": request("Source", "abc"), "nothing": {},
+	} {
+		var r *Refusal
+		if err := CheckManual(m.executions[first], *bad); !errors.As(err, &r) || r.Code != ValidationException {
+			t.Errorf("%s: got %v", name, err)
+		}
+		m.submit(t, Event{Type: ManualStart, Board: key, Manual: bad})
+	}
+	if len(m.executions) != 2 {
+		t.Errorf("%d executions", len(m.executions))
 	}
 }

@@ -105,6 +105,9 @@ func (o *Orchestrator) Rerun(ctx context.Context, id, forgeName, delivery string
 		ID: ExecutionID(forgeName, delivery, x.Board, attempt), Pipeline: x.Pipeline, Project: x.Project,
 		Repo: x.Repo, Trigger: t, Gate: x.Gate, Skip: x.Status == Skipped,
 	}
+	if x.Problem == nil {
+		start.Variables = x.Variables
+	}
 	if x.Problem != nil {
 		if err := o.redefine(ctx, start); err != nil {
 			return "", err

@@ -114,3 +114,6 @@ func (k logKeys) tail() string { return k.base() + "tail" }
 func (k logKeys) chunks() string { return k.base() + "chunks" }
 
 func (k logKeys) channel() string { return k.base() + "grew" }
+
+// removalKey is there while an object of the blob store may be removed.
+func removalKey(object string) string { return "slipway:{removal:" + object + "}:pending" }

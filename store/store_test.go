@@ -15,11 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/redis/go-redis/v9"
-	"gocloud.dev/blob/memblob"
 
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/queue/queuetest"
 	"github.com/slipway-ci/slipway/store"
+	"github.com/slipway-ci/slipway/store/blobs"
 	"github.com/slipway-ci/slipway/store/logs"
 )
 
@@ -478,7 +478,8 @@ func changes(t *testing.T, s *store.Store) {
 
 func logTail(t *testing.T, s *store.Store) {
 	ctx := t.Context()
-	bucket := memblob.OpenBucket(nil)
+	bucket, err := blobs.Open(ctx, "mem://", blobs.Options{})
+	must(t, err)
 	defer func() { _ = bucket.Close() }()
 	var want strings.Builder
 	ended := make(chan error)

@@ -5,29 +5,46 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"strings"
+	"log/slog"
+	"path/filepath"
+	"time"
 
-	"gocloud.dev/blob"
-	_ "gocloud.dev/blob/fileblob" // file://
-	_ "gocloud.dev/blob/memblob"  // mem://
-
+	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/store/artifacts"
+	blobstore "github.com/slipway-ci/slipway/store/blobs"
 	"github.com/slipway-ci/slipway/store/logs"
 )
 
-// openBucket opens where bytes are kept. A folder is made if it is missing.
-func openBucket(ctx context.Context, address string) (*blob.Bucket, error) {
-	if path, ok := strings.CutPrefix(address, "file://"); ok && !strings.Contains(path, "?") {
-		address = "file://" + (&url.URL{Path: path}).EscapedPath() + "?create_dir=true&no_tmp_dir=true&metadata=skip"
+// openBucket opens where bytes are kept. A wrong address or key is a mistake in
+// the configuration; a store that is away is not.
+func openBucket(ctx context.Context, cfg config.Config, log *slog.Logger) (*blobstore.Bucket, error) {
+	keys, err := cfg.EncryptionKeys()
+	if err != nil {
+		return nil, usage(err)
 	}
-	b, err := blob.OpenBucket(ctx, address)
+	address := cfg.BlobURL
+	if address == "" {
+		address = "file://" + filepath.Join(cfg.Data, "blobs")
+	}
+	before, err := cfg.PlaintextBefore()
+	if err != nil {
+		return nil, usage(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	b, err := blobstore.Open(ctx, address, blobstore.Options{Keys: keys, KMS: cfg.EncryptionKMS, PlainBefore: before, Log: log})
+	if errors.Is(err, blobstore.ErrKey) || errors.Is(err, blobstore.ErrAddress) {
+		err = usage(err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("blob_url: %w", err)
 	}
 	return b, nil
 }
+
+// openTime bounds the first look at the blob store.
+const openTime = time.Minute
 
 // artifactStore says the artifact store's errors in the domain's words.
 type artifactStore struct{ *artifacts.Store }

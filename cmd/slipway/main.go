@@ -115,7 +115,7 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand()},
 		"ask": {
 			a.executionsCommand(), a.logsCommand(), a.stopCommand(), a.retryCommand(),
-			a.approveCommand(), a.rejectCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackStageCommand(),
+			a.startCommand(), a.approveCommand(), a.rejectCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackStageCommand(),
 			a.deliveriesCommand(), a.explainCommand(), a.replayCommand(), a.deadLettersCommand(), a.runnersCommand(),
 			a.deploymentsCommand(), a.rollbackCommand(), a.agentsCommand(),
 		},

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-ci/slipway/dispatch"
@@ -23,6 +22,7 @@ import (
 	"github.com/slipway-ci/slipway/runner/source"
 	"github.com/slipway-ci/slipway/store"
 	"github.com/slipway-ci/slipway/store/artifacts"
+	blobstore "github.com/slipway-ci/slipway/store/blobs"
 	"github.com/slipway-ci/slipway/store/logs"
 )
 
@@ -34,7 +34,8 @@ type platform struct {
 	inbox        *queue.Inbox
 	jobs         *queue.Jobs
 	store        *store.Store
-	bucket       *blob.Bucket
+	bucket       *blobstore.Bucket
+	bucketCheck  *recentCheck
 	blobs        artifactStore
 	logs         logStore
 	forges       *forges
@@ -93,11 +94,12 @@ func (p *platform) openState(ctx context.Context) error {
 	p.jobs = queue.NewJobs(rdb, queue.JobsOptions{Lease: p.cfg.Limits.Lease}, p.log)
 	p.closers = append(p.closers, p.jobs.Close)
 	p.store = store.New(rdb, store.Options{}, p.log)
-	if p.bucket, err = openBucket(ctx, p.blobURL()); err != nil {
-		return usage(err)
+	if p.bucket, err = openBucket(ctx, p.cfg, p.log); err != nil {
+		return err
 	}
 	p.closers = append(p.closers, p.bucket.Close)
-	p.blobs = artifactStore{artifacts.New(p.bucket)}
+	p.bucketCheck = newRecentCheck(p.bucket.Check)
+	p.blobs = artifactStore{artifacts.New(p.bucket, p.store.Removals())}
 	p.logs = logStore{logs.New(p.bucket, p.store.LogTail(), time.Now)}
 	return nil
 }
@@ -140,13 +142,6 @@ func (p *platform) wireReporters() []*notify.Reporter {
 		}))
 	}
 	return out
-}
-
-func (p *platform) blobURL() string {
-	if p.cfg.BlobURL != "" {
-		return p.cfg.BlobURL
-	}
-	return "file://" + filepath.Join(p.cfg.Data, "blobs")
 }
 
 // localPush puts a push to the built-in git host into the inbox, like any
@@ -198,6 +193,9 @@ func (p *platform) tidy(ctx context.Context) {
 		if _, err := p.blobs.Sweep(ctx, time.Now().Add(-uploadTime)); err != nil && ctx.Err() == nil {
 			p.log.WarnContext(ctx, "tidying the blob store", "error", err)
 		}
+		if err := p.bucket.SweepProbes(ctx, time.Now().Add(-tidyInterval)); err != nil && ctx.Err() == nil {
+			p.log.WarnContext(ctx, "tidying the blob store", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -237,7 +235,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 func (p *platform) checks() []handlers.Check {
 	return []handlers.Check{
 		{Name: "redis", Run: p.checkRedis},
-		{Name: "blobs", Run: p.checkBlobs},
+		{Name: "blobs", Run: p.bucketCheck.run},
 		{Name: "github", Run: func(ctx context.Context) error {
 			if err := p.forges.github.Check(ctx); !errors.Is(err, forge.ErrNoCredentials) {
 				return err
@@ -245,14 +243,6 @@ func (p *platform) checks() []handlers.Check {
 			return nil // it can receive, and report nothing: a valid configuration
 		}},
 	}
-}
-
-func (p *platform) checkBlobs(ctx context.Context) error {
-	ok, err := p.bucket.IsAccessible(ctx)
-	if err == nil && !ok {
-		err = errors.New("the blob store can't be reached")
-	}
-	return err
 }
 
 func (p *platform) checkRedis(ctx context.Context) error {

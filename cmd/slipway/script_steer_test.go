@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/slipway-ci/slipway/pipeline"
 )
 
 // waits EXECUTION waits until the execution waits for an approval.
@@ -36,5 +38,23 @@ func held(ts *testscript.TestScript, _ bool, args []string) {
 			}
 		}
 		return false
+	})
+}
+
+// newest waits until another execution than EXECUTION is the newest one that
+// waits for an approval, and makes it EXECUTION.
+func newest(ts *testscript.TestScript, _ bool, _ []string) {
+	c := api(ts)
+	waitFor(ts, "a newer execution", func() bool {
+		page, err := c.Executions(context.Background(), pipeline.Query{Status: pipeline.InProgress, Limit: 1})
+		if err != nil || len(page.Items) == 0 || page.Items[0].ID == ts.Getenv("EXECUTION") {
+			return false
+		}
+		x, err := c.Execution(context.Background(), page.Items[0].ID)
+		if err != nil || len(x.Approvals) == 0 {
+			return false
+		}
+		ts.Setenv("EXECUTION", page.Items[0].ID)
+		return true
 	})
 }

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "served": served, "noredis": noRedis, "freeport": freePort, "busyport": busyPort, "pushed": pushed, "ended": ended,
-			"waits": waits, "pipelineof": pipelineOf, "held": held,
+			"waits": waits, "pipelineof": pipelineOf, "held": held, "newest": newest,
 		},
 	})
 }
@@ -168,6 +168,7 @@ func pushed(ts *testscript.TestScript, _ bool, args []string) {
 	page, err := c.Deliveries(ctx, "local", 1, "")
 	ts.Check(err)
 	ts.Setenv("DELIVERY", page.Items[0].ID)
+	ts.Setenv("SHA", sha)
 }
 
 // ended STATUS waits until EXECUTION has it.

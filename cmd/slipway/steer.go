@@ -203,6 +203,29 @@ func transitionWords(t pipeline.TransitionView) string {
 	return "disabled: " + t.Reason
 }
 
+func (a *app) startCommand() *cobra.Command {
+	var m pipeline.ManualRequest
+	rev := pipeline.SourceRevision{Type: pipeline.CommitID}
+	var asJSON bool
+	c := a.asker("start PIPELINE", "Start an execution of a commit",
+		"The definition is the commit's own. PIPELINE is an ID that slipway pipelines lists. "+serverNote,
+		cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
+			m.Revisions = []pipeline.SourceRevision{rev}
+			out, err := api.Start(ctx, args[0], m)
+			if err != nil {
+				return err
+			}
+			return a.done(asJSON, steered{Pipeline: args[0], Event: out.Event}, "starting", args[0], "at", pipeline.ShortSHA(rev.Value))
+		})
+	f := c.Flags()
+	f.StringVar(&rev.Value, "commit", "", "the whole commit `ID`; required")
+	f.StringVar(&rev.Action, "source", pipeline.DefaultSource, "the source action that brings it")
+	f.StringVar(&m.Ref, "ref", "", "the branch that it is taken for (default: that of the newest execution)")
+	f.StringToStringVar(&m.Variables, "var", nil, "a pipeline variable's value, as `NAME=VALUE`; may be repeated")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
 func (a *app) transitionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "transition", Aliases: []string{"transitions"}, Short: "Disable or enable the way into a stage of a pipeline",

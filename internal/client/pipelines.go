@@ -66,6 +66,11 @@ func (c *Client) Pipeline(ctx context.Context, id string) (pipeline.View, error)
 	return v, err
 }
 
+// Start asks for an execution of a commit.
+func (c *Client) Start(ctx context.Context, id string, m pipeline.ManualRequest) (Submitted, error) {
+	return c.command(ctx, "/pipelines/"+url.PathEscape(id)+"/start", m)
+}
+
 func stagePath(id, stage string) string {
 	return "/pipelines/" + url.PathEscape(id) + "/stages/" + url.PathEscape(stage)
 }

@@ -31,24 +31,28 @@ type Config struct {
 	Log           string `yaml:"log" env:"SLIPWAY_LOG" doc:"Least level that is logged: debug, info, warn or error."`
 	AdminToken    string `yaml:"admin_token" env:"SLIPWAY_ADMIN_TOKEN" secret:"yes" doc:"An API token with every right. Without one, up and demo make one."`
 	RunnerToken   string `yaml:"runner_token" env:"SLIPWAY_RUNNER_TOKEN" secret:"yes" doc:"The token that runners and agents sign in with. Default: derived from the admin token."`
-	EncryptionKey string `yaml:"encryption_key" env:"SLIPWAY_ENCRYPTION_KEY" secret:"yes" doc:"Key for data at rest: base64 of 32 bytes."`
-	BlobURL       string `yaml:"blob_url" env:"SLIPWAY_BLOB_URL" doc:"Where logs, artifacts and large webhooks are kept. Default: a folder in the data folder."`
+	EncryptionKey string `yaml:"encryption_key" env:"SLIPWAY_ENCRYPTION_KEY" secret:"yes" doc:"Key that everything in the blob store is encrypted with: base64 of 32 bytes. During a rotation several, comma-separated: the first one encrypts, all decrypt."`
+	EncryptionKMS string `yaml:"encryption_kms" env:"SLIPWAY_ENCRYPTION_KMS" doc:"Key of an AWS KMS that encrypts instead: awskms:///ARN-or-alias?region=REGION. Keys of encryption_key still decrypt."`
+	PlainBefore   string `yaml:"encryption_plaintext_before" env:"SLIPWAY_ENCRYPTION_PLAINTEXT_BEFORE" doc:"When encryption began, as 2026-01-31T00:00:00Z: what is older may be read although it isn't encrypted."`
+	BlobURL       string `yaml:"blob_url" env:"SLIPWAY_BLOB_URL" doc:"Where logs, artifacts, caches and large webhooks are kept: file:///FOLDER, or s3://BUCKET?region=REGION, with endpoint=URL for a server of your own. Default: a folder in the data folder."`
 	Engine        string `yaml:"engine" env:"SLIPWAY_ENGINE" doc:"What builds run in: docker, or host (which isolates nothing)."`
 	Image         string `yaml:"image" env:"SLIPWAY_IMAGE" doc:"Image of a build whose project names none."`
 
-	Redis     Redis    `yaml:"redis"`
-	Runner    Runner   `yaml:"runner"`
-	Agent     Agent    `yaml:"agent"`
-	GitHub    GitHub   `yaml:"github"`
-	Requests  Requests `yaml:"requests"`
-	Limits    Limits   `yaml:"limits"`
-	Server    string   `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
-	Token     string   `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
-	OpenReads string   `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
+	Redis     Redis     `yaml:"redis"`
+	Runner    Runner    `yaml:"runner"`
+	Agent     Agent     `yaml:"agent"`
+	GitHub    GitHub    `yaml:"github"`
+	Requests  Requests  `yaml:"requests"`
+	Limits    Limits    `yaml:"limits"`
+	Retention Retention `yaml:"retention"`
+	Server    string    `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
+	Token     string    `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
+	OpenReads string    `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
 
 	Images           map[string]string  `yaml:"images" doc:"Aliases of images, such as aws/codebuild/standard:7.0, and what they stand for."`
 	ComputeTypes     map[string]Compute `yaml:"compute_types" doc:"Limits of containers by the names that projects use."`
 	Projects         []Project          `yaml:"projects" doc:"Settings of repositories' projects."`
+	Environments     []Environment      `yaml:"environments" doc:"What pipeline files' stages deploy to, and who may approve it. A pipeline file has no say in this."`
 	DeploymentGroups []DeploymentGroup  `yaml:"deployment_groups" doc:"What is deployed where."`
 }
 
@@ -125,6 +129,15 @@ type Project struct {
 	Variables   map[string]string `yaml:"variables"`
 }
 
+// Environment is the protection of what a stage deploys to.
+type Environment struct {
+	Name       string   `yaml:"name"`
+	Repository string   `yaml:"repository"` // FORGE/OWNER/NAME; default: every repository
+	Approvers  []string `yaml:"approvers"`  // logins, ORG/TEAM or team/TEAM; default: whoever may write
+	// PreventSelfReview keeps those who started an execution from approving it.
+	PreventSelfReview bool `yaml:"prevent_self_review"`
+}
+
 // DeploymentGroup says which repository is deployed to whom.
 type DeploymentGroup struct {
 	Name               string   `yaml:"name"`
@@ -158,6 +171,7 @@ func Default(dataHome string) Config {
 			InfrastructureRetries: 2, Lease: 15 * time.Second, AgentLease: time.Minute, BuildTimeout: time.Hour,
 			QueuedTimeout: 8 * time.Hour, Drain: 10 * time.Minute,
 		},
+		Retention: Retention{Deliveries: 30 * day, DeliveryCount: 100_000, Executions: 400 * day, Logs: 90 * day, Artifacts: 90 * day},
 	}
 }
 
@@ -204,16 +218,14 @@ func (c *Config) Check() error {
 		bad("runner.slots: want at least 1, have %d", c.Runner.Slots)
 	}
 	errs = append(errs, c.Limits.check())
-	if c.EncryptionKey != "" {
-		bad("encryption_key: encryption at rest is not there yet; nothing is started that would only seem to encrypt")
-	}
+	errs = append(errs, c.checkStorage(), c.Retention.check())
 	if (c.GitHub.AppID != 0) != (c.GitHub.PrivateKeyFile != "") {
 		bad("github: app_id and private_key_file go together")
 	}
 	if _, err := Pairs(c.Agent.Tags); err != nil {
 		bad("agent.tags: %w", err)
 	}
-	errs = append(errs, c.checkProjects(), c.checkGroups())
+	errs = append(errs, c.checkProjects(), c.checkEnvironments(), c.checkGroups())
 	return errors.Join(errs...)
 }
 
@@ -258,6 +270,36 @@ func (c *Config) checkProjects() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) checkEnvironments() error {
+	var errs []error
+	for i, e := range c.Environments {
+		if e.Name == "" {
+			errs = append(errs, fmt.Errorf("environments[%d].name: want a name", i))
+		}
+		if e.Repository != "" && strings.Count(e.Repository, "/") != 2 {
+			errs = append(errs, fmt.Errorf("environments[%d].repository: want FORGE/OWNER/NAME, have %q", i, e.Repository))
+		}
+		for _, a := range e.Approvers {
+			if a == "" || strings.Count(a, "/") > 1 {
+				errs = append(errs, fmt.Errorf("environments[%d].approvers: want a login, ORG/TEAM or team/TEAM, have %q", i, a))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Environment is the environment of that name for a repository, FORGE/OWNER/NAME:
+// its own before one for all; nil if there is none.
+func (c *Config) Environment(repository, name string) *Environment {
+	var found *Environment
+	for i, e := range c.Environments {
+		if e.Name == name && (e.Repository == repository || e.Repository == "" && found == nil) {
+			found = &c.Environments[i]
+		}
+	}
+	return found
 }
 
 func (c *Config) checkGroups() error {

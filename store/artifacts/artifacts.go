@@ -3,7 +3,6 @@
 package artifacts
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -14,8 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
+	"github.com/slipway-ci/slipway/store/blobs"
 )
 
 var (
@@ -33,19 +31,36 @@ const (
 	bodyLimitBytes = 32 << 20
 )
 
+// Removals says what is being removed right now, to all who share a bucket.
+// It is safe for concurrent use.
+type Removals interface {
+	// Begin notes that an object may be removed until End, or for a while if
+	// End isn't called.
+	Begin(ctx context.Context, object string) error
+	End(ctx context.Context, object string) error
+	// Pending says whether an object may be removed now.
+	Pending(ctx context.Context, object string) (bool, error)
+}
+
 // Store keeps bytes in a bucket. It is safe for concurrent use.
 type Store struct {
-	bucket *blob.Bucket
+	bucket *blobs.Bucket
+	// content is the bucket for what is named by its digest: an upload keeps its
+	// key when it gets its name.
+	content  *blobs.Bucket
+	removals Removals
 }
 
 // New makes a Store over a bucket that the caller closes.
-func New(bucket *blob.Bucket) *Store { return &Store{bucket: bucket} }
+func New(bucket *blobs.Bucket, r Removals) *Store {
+	return &Store{bucket: bucket, content: bucket.Bound("content"), removals: r}
+}
 
 // Put reads r to its end and keeps its bytes. The digest is hex SHA-256. An
 // error of r, or of the store, leaves nothing behind that could be opened.
 func (s *Store) Put(ctx context.Context, r io.Reader) (digest string, size int64, err error) {
 	name := incoming + rand.Text()
-	digest, size, err = s.write(ctx, name, r, "")
+	digest, size, err = write(ctx, s.content, name, r)
 	if err == nil {
 		err = s.adopt(ctx, name, digest)
 	}
@@ -55,56 +70,81 @@ func (s *Store) Put(ctx context.Context, r io.Reader) (digest string, size int64
 	return digest, size, nil
 }
 
-// PutDigest keeps bytes whose digest is known beforehand; that is cheaper than
-// Put. ErrDigest: r has others, and nothing was kept. If they are there already
-// r isn't read.
-func (s *Store) PutDigest(ctx context.Context, digest string, r io.Reader) (size int64, err error) {
-	name, err := nameOf(digest)
-	if err == nil {
-		size, err = s.size(ctx, name)
-	}
-	if errors.Is(err, ErrNotFound) {
-		_, size, err = s.write(ctx, name, r, digest)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("storing %s: %w", digest, err)
-	}
-	return size, nil
-}
-
-// write writes an object whole or not at all. want, if set, is the digest that
-// the bytes must have.
-func (s *Store) write(ctx context.Context, name string, r io.Reader, want string) (digest string, size int64, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // before Close, it drops what was written
-	w, err := s.bucket.NewWriter(ctx, name, &blob.WriterOptions{ContentType: "application/octet-stream", DisableContentTypeDetection: true})
+// write writes an object whole or not at all.
+func write(ctx context.Context, to *blobs.Bucket, name string, r io.Reader) (digest string, size int64, err error) {
+	w, err := to.NewWriter(ctx, name)
 	if err != nil {
 		return "", 0, err
 	}
 	hash := sha256.New()
-	size, err = io.Copy(io.MultiWriter(w, hash), r)
-	digest = hex.EncodeToString(hash.Sum(nil))
-	if err == nil && want != "" && digest != want {
-		err = ErrDigest
-	}
-	if err != nil {
-		cancel()
-		_ = w.Close() // it says that it was cancelled
+	if size, err = io.Copy(io.MultiWriter(w, hash), r); err != nil {
+		w.Abort()
 		return "", 0, err
 	}
-	return digest, size, w.Close()
+	return hex.EncodeToString(hash.Sum(nil)), size, w.Close()
 }
 
-// adopt gives complete bytes their final name.
+// freshAge is how old bytes may be that are put again and still not written
+// again. Retention takes nothing that is much older.
+const freshAge = time.Hour
+
+// adopt gives complete bytes their final name. Bytes that are there already
+// begin their life anew.
 func (s *Store) adopt(ctx context.Context, name, digest string) error {
-	there, err := s.bucket.Exists(ctx, final+digest)
-	if err == nil && !there {
-		err = s.bucket.Copy(ctx, final+digest, name, nil)
-	}
+	err := s.place(ctx, name, digest)
 	// What stays behind is removed by Sweep.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return errors.Join(err, s.bucket.Delete(ctx, name))
+	return errors.Join(err, known(s.content.Delete(ctx, name)))
+}
+
+func (s *Store) place(ctx context.Context, name, digest string) error {
+	o, err := s.content.Stat(ctx, final+digest)
+	if err == nil && time.Since(o.ModTime) < freshAge {
+		return nil
+	}
+	if err != nil && !errors.Is(err, blobs.ErrNotFound) {
+		return err
+	}
+	return s.lasting(ctx, final+digest, func() error { return s.content.Copy(ctx, final+digest, name) })
+}
+
+// lasting writes an object that may be there already, and old, and being
+// removed at this moment: once nobody is about to remove it any more it is
+// either there or written again.
+func (s *Store) lasting(ctx context.Context, object string, write func() error) error {
+	for range removalTries {
+		if err := write(); err != nil {
+			return err
+		}
+		if err := s.undisturbed(ctx, object); err != nil {
+			return err
+		}
+		if there, err := s.bucket.Exists(ctx, object); there || err != nil {
+			return err
+		}
+	}
+	return errors.New("it is removed as fast as it is written")
+}
+
+const (
+	removalTries = 3
+	removalPoll  = 100 * time.Millisecond
+)
+
+// undisturbed waits while an object may be removed.
+func (s *Store) undisturbed(ctx context.Context, object string) error {
+	for {
+		pending, err := s.removals.Pending(ctx, object)
+		if err != nil || !pending {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(removalPoll):
+		}
+	}
 }
 
 // nameOf checks a digest, which may come from outside.
@@ -123,7 +163,7 @@ func (s *Store) Open(ctx context.Context, digest string) (io.ReadCloser, error) 
 	if err != nil {
 		return nil, fmt.Errorf("opening bytes: %w", err)
 	}
-	r, err := s.bucket.NewReader(ctx, name, nil)
+	r, err := s.content.NewReader(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", digest, known(err))
 	}
@@ -135,51 +175,18 @@ func (s *Store) OpenArtifact(ctx context.Context, digest string) (io.ReadCloser,
 	return s.Open(ctx, digest)
 }
 
-// Exists says whether there are bytes of a digest.
-func (s *Store) Exists(ctx context.Context, digest string) (bool, error) {
-	name, err := nameOf(digest)
-	if err == nil {
-		_, err = s.size(ctx, name)
-	}
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("looking for %s: %w", digest, err)
-	}
-	return true, nil
-}
-
-func (s *Store) size(ctx context.Context, name string) (int64, error) {
-	a, err := s.bucket.Attributes(ctx, name)
-	if err != nil {
-		return 0, known(err)
-	}
-	return a.Size, nil
-}
-
 func known(err error) error {
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	if errors.Is(err, blobs.ErrNotFound) {
 		return ErrNotFound
 	}
 	return err
 }
 
-// Remove deletes the bytes of a digest. It may be repeated.
-func (s *Store) Remove(ctx context.Context, digest string) error {
-	name, err := nameOf(digest)
-	if err == nil {
-		err = known(s.bucket.Delete(ctx, name))
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("removing %s: %w", digest, err)
-	}
-	return nil
-}
-
 // PutBody keeps a webhook's body under a key of the caller's.
 func (s *Store) PutBody(ctx context.Context, key string, body []byte) error {
-	if _, _, err := s.write(ctx, bodyName(key), bytes.NewReader(body), ""); err != nil {
+	name := bodyName(key)
+	err := s.lasting(ctx, name, func() error { return s.bucket.WriteAll(ctx, name, body) })
+	if err != nil {
 		return fmt.Errorf("storing body %s: %w", key, err)
 	}
 	return nil
@@ -188,17 +195,9 @@ func (s *Store) PutBody(ctx context.Context, key string, body []byte) error {
 // Body is what PutBody kept. ErrNotFound: nothing. A body over 32 MiB is an
 // error.
 func (s *Store) Body(ctx context.Context, key string) ([]byte, error) {
-	r, err := s.bucket.NewReader(ctx, bodyName(key), nil)
+	body, err := s.bucket.ReadAll(ctx, bodyName(key), bodyLimitBytes)
 	if err != nil {
 		return nil, fmt.Errorf("loading body %s: %w", key, known(err))
-	}
-	defer func() { _ = r.Close() }() // it was read to its end, or the error counts
-	body, err := io.ReadAll(io.LimitReader(r, bodyLimitBytes+1))
-	if err == nil && len(body) > bodyLimitBytes {
-		err = fmt.Errorf("it is larger than %d bytes", bodyLimitBytes)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("loading body %s: %w", key, err)
 	}
 	return body, nil
 }
@@ -208,23 +207,4 @@ func (s *Store) Body(ctx context.Context, key string) ([]byte, error) {
 func bodyName(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return bodies + hex.EncodeToString(sum[:])
-}
-
-// Sweep removes what interrupted calls of Put left behind before a time, and
-// answers with how many objects that were.
-func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
-	list, n := s.bucket.List(&blob.ListOptions{Prefix: incoming}), 0
-	for {
-		o, err := list.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return n, nil
-		}
-		if err == nil && o.ModTime.Before(before) {
-			err = known(s.bucket.Delete(ctx, o.Key))
-			n++
-		}
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return n, fmt.Errorf("sweeping incoming bytes: %w", err)
-		}
-	}
 }

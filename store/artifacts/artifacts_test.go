@@ -2,6 +2,7 @@ package artifacts_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,22 +14,28 @@ import (
 	"testing/iotest"
 	"time"
 
-	"gocloud.dev/blob/fileblob"
-
 	"github.com/slipway-ci/slipway/store/artifacts"
+	"github.com/slipway-ci/slipway/store/blobs"
 )
 
 // open is a store over a folder.
 func open(t *testing.T) (*artifacts.Store, string) {
 	t.Helper()
 	dir := t.TempDir()
-	b, err := fileblob.OpenBucket(dir, &fileblob.Options{Metadata: fileblob.MetadataDontWrite, NoTempDir: true})
+	b, err := blobs.Open(t.Context(), "file://"+dir, blobs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	return artifacts.New(b), dir
+	return artifacts.New(b, removals{}), dir
 }
+
+// removals says that nobody removes anything.
+type removals struct{}
+
+func (removals) Begin(context.Context, string) error           { return nil }
+func (removals) End(context.Context, string) error             { return nil }
+func (removals) Pending(context.Context, string) (bool, error) { return false, nil }
 
 func files(t *testing.T, dir string) (names []string) {
 	t.Helper()
@@ -69,14 +76,14 @@ func TestPut(t *testing.T) {
 	if got, err := io.ReadAll(r); err != nil || string(got) != "bundle" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if ok, err := s.Exists(ctx, digestOf("bundle")); err != nil || !ok {
-		t.Errorf("got %v, %v", ok, err)
+	if removed, err := s.Expire(ctx, digestOf("bundle"), time.Now().Add(-time.Hour)); err != nil || removed {
+		t.Errorf("young: got %v, %v", removed, err)
 	}
-	if err := s.Remove(ctx, digestOf("bundle")); err != nil {
-		t.Fatal(err)
+	if removed, err := s.Expire(ctx, digestOf("bundle"), time.Now().Add(time.Hour)); err != nil || !removed {
+		t.Errorf("old: got %v, %v", removed, err)
 	}
-	if ok, err := s.Exists(ctx, digestOf("bundle")); err != nil || ok {
-		t.Errorf("removed: got %v, %v", ok, err)
+	if _, err := s.Open(ctx, digestOf("bundle")); !errors.Is(err, artifacts.ErrNotFound) {
+		t.Errorf("removed: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -87,20 +94,8 @@ func TestPutFails(t *testing.T) {
 	if _, _, err := s.Put(t.Context(), r); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the reader's error", err)
 	}
-	if _, err := s.PutDigest(t.Context(), digestOf("a"), strings.NewReader("b")); !errors.Is(err, artifacts.ErrDigest) {
-		t.Errorf("got %v, want ErrDigest", err)
-	}
 	if got := files(t, dir); len(got) != 0 {
 		t.Errorf("left behind: %v", got)
-	}
-}
-
-func TestPutDigest(t *testing.T) {
-	s, _ := open(t)
-	for range 2 {
-		if n, err := s.PutDigest(t.Context(), digestOf("a"), strings.NewReader("a")); err != nil || n != 1 {
-			t.Fatalf("got %d, %v", n, err)
-		}
 	}
 }
 

@@ -10,13 +10,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
+
+	"github.com/slipway-ci/slipway/store/blobs"
 )
 
 const (
@@ -25,6 +24,8 @@ const (
 	tailLimitBytes = 256 << 10
 	// chunkLimitBytes is the most that one object holds, uncompressed.
 	chunkLimitBytes = 1 << 20
+	// manifestLimitBytes bounds what is read of a manifest: a line for each chunk.
+	manifestLimitBytes = 64 << 20
 	// flushAge is how old a tail of flushBytes may be before it is written.
 	flushAge   = 2 * time.Second
 	flushBytes = 64 << 10
@@ -106,7 +107,7 @@ type Mark struct {
 
 // Store keeps logs. It is safe for concurrent use.
 type Store struct {
-	bucket *blob.Bucket
+	bucket *blobs.Bucket
 	tail   Tail
 	now    func() time.Time
 	codec  func() (codec, error)
@@ -119,7 +120,7 @@ type codec struct {
 
 // New makes a Store over a bucket that the caller closes. Objects are named
 // logs/<id>/...
-func New(bucket *blob.Bucket, tail Tail, now func() time.Time) *Store {
+func New(bucket *blobs.Bucket, tail Tail, now func() time.Time) *Store {
 	return &Store{bucket: bucket, tail: tail, now: now, codec: sync.OnceValues(newCodec)}
 }
 
@@ -256,7 +257,7 @@ func (s *Store) write(ctx context.Context, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := s.bucket.WriteAll(ctx, name, z.EncodeAll(data, make([]byte, 0, len(data)/4)), &blob.WriterOptions{ContentType: "application/zstd"}); err != nil {
+	if err := s.bucket.WriteAll(ctx, name, z.EncodeAll(data, make([]byte, 0, len(data)/4))); err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return nil
@@ -322,7 +323,7 @@ func (s *Store) writeManifest(ctx context.Context, id string, m manifest) error 
 	if err != nil {
 		return fmt.Errorf("encoding the manifest: %w", err)
 	}
-	if err := s.bucket.WriteAll(ctx, manifestName(id), data, &blob.WriterOptions{ContentType: "application/json"}); err != nil {
+	if err := s.bucket.WriteAll(ctx, manifestName(id), data); err != nil {
 		return fmt.Errorf("writing the manifest: %w", err)
 	}
 	return nil
@@ -330,8 +331,8 @@ func (s *Store) writeManifest(ctx context.Context, id string, m manifest) error 
 
 func (s *Store) readManifest(ctx context.Context, id string) (manifest, error) {
 	var m manifest
-	data, err := s.bucket.ReadAll(ctx, manifestName(id))
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	data, err := s.bucket.ReadAll(ctx, manifestName(id), manifestLimitBytes)
+	if errors.Is(err, blobs.ErrNotFound) {
 		return m, ErrNotFound
 	}
 	if err != nil {
@@ -341,25 +342,4 @@ func (s *Store) readManifest(ctx context.Context, id string) (manifest, error) {
 		return m, fmt.Errorf("decoding the manifest: %w", err)
 	}
 	return m, nil
-}
-
-// Remove deletes a log that was sealed, its manifest last. It may be repeated.
-func (s *Store) Remove(ctx context.Context, id string) error {
-	list := s.bucket.List(&blob.ListOptions{Prefix: "logs/" + id + "/"})
-	for {
-		object, err := list.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil && object.Key != manifestName(id) {
-			err = s.bucket.Delete(ctx, object.Key)
-		}
-		if err != nil {
-			return fmt.Errorf("removing log %s: %w", id, err)
-		}
-	}
-	if err := s.bucket.Delete(ctx, manifestName(id)); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-		return fmt.Errorf("removing log %s: %w", id, err)
-	}
-	return nil
 }

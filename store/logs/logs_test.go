@@ -9,17 +9,24 @@ import (
 	"testing"
 	"time"
 
-	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
-	"gocloud.dev/blob/memblob"
 	"pgregory.net/rapid"
 
+	"github.com/slipway-ci/slipway/store/blobs"
 	"github.com/slipway-ci/slipway/store/logs"
 )
 
-func newStore(t testing.TB, bucket *blob.Bucket) *logs.Store {
+func open(t testing.TB, address string) *blobs.Bucket {
 	t.Helper()
+	bucket, err := blobs.Open(t.Context(), address, blobs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = bucket.Close() })
+	return bucket
+}
+
+func newStore(t testing.TB, bucket *blobs.Bucket) *logs.Store {
+	t.Helper()
 	return logs.New(bucket, logs.NewMemory(), time.Now)
 }
 
@@ -42,7 +49,7 @@ func content(t testing.TB, s *logs.Store, id string) string {
 }
 
 func TestAppend(t *testing.T) {
-	s := newStore(t, memblob.OpenBucket(nil))
+	s := newStore(t, open(t, "mem://"))
 	ctx := t.Context()
 	if n := mustAppend(t, s, "b", 0, "one\ntwo\n"); n != 8 {
 		t.Errorf("got length %d, want 8", n)
@@ -91,7 +98,7 @@ func TestAppend(t *testing.T) {
 // and seals, with sizes around those at which chunks begin.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		bucket := memblob.OpenBucket(nil)
+		bucket := open(t, "mem://")
 		defer func() { _ = bucket.Close() }()
 		s := logs.New(bucket, logs.NewMemory(), time.Now)
 		ctx := context.Background()
@@ -133,7 +140,7 @@ func TestModel(t *testing.T) {
 }
 
 func TestFollow(t *testing.T) {
-	s := newStore(t, memblob.OpenBucket(nil))
+	s := newStore(t, open(t, "mem://"))
 	var b bytes.Buffer
 	ended := make(chan error)
 	go func() { ended <- s.Follow(t.Context(), "b", 0, &b) }()
@@ -158,14 +165,11 @@ func TestFollow(t *testing.T) {
 func BenchmarkAppend(b *testing.B) {
 	line := "2026-01-02T03:04:05Z step 12345: compiling package number 678 of the module\n"
 	batch := []byte(strings.Repeat(line, 256<<10/len(line)+1)[:256<<10])
-	bucket, err := fileblob.OpenBucket(b.TempDir(), &fileblob.Options{Metadata: fileblob.MetadataDontWrite})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := newStore(b, bucket)
+	s := newStore(b, open(b, "file://"+b.TempDir()))
 	b.SetBytes(int64(len(batch)))
 	var offset int64
 	for b.Loop() {
+		var err error
 		if offset, err = s.Append(b.Context(), "b", 1, offset, batch); err != nil {
 			b.Fatal(err)
 		}

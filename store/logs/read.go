@@ -123,7 +123,7 @@ func (s *Store) chunk(ctx context.Context, c Chunk) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	packed, err := s.bucket.ReadAll(ctx, c.Name)
+	packed, err := s.bucket.ReadAll(ctx, c.Name, 2*chunkLimitBytes)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", c.Name, err)
 	}
