@@ -260,11 +260,23 @@ func (s *step) ended() {
 		s.fail(a, TimedOut, orText(o.Message, "timed out"), o.Status)
 	case BuildFault:
 		s.infrastructure(x, i, j, SystemUnavailable, orText(o.Message, "the service failed"))
+	case BuildFailed:
+		if o.Retry && a.Retried < buildRetryLimit && x.Status != Stopping {
+			retried := a.Retried + 1
+			s.again(x, i, j, time.Time{})
+			a.Retried = retried
+			break
+		}
+		s.fail(a, JobFailed, orText(o.Message, "failed"), BuildFailed)
 	default:
 		s.fail(a, JobFailed, orText(o.Message, "failed"), BuildFailed)
 	}
 	s.proceed(x, i)
 }
+
+// buildRetryLimit is the most that a buildspec may ask for (CodeBuild
+// reference 1.6).
+const buildRetryLimit = 100
 
 // succeed ends an action whose worker says that it went well, if it made what
 // it should.
@@ -324,7 +336,7 @@ func (s *step) infrastructure(x *Execution, i, j int, code, message string) {
 func (s *step) again(x *Execution, i, j int, notBefore time.Time) {
 	a := &x.Stages[i].Actions[j]
 	*a = ActionExecution{
-		Name: a.Name, Status: InProgress, Attempt: a.Attempt + 1, Lost: a.Lost, Unbegun: a.Unbegun, Kind: a.Kind,
+		Name: a.Name, Status: InProgress, Attempt: a.Attempt + 1, Lost: a.Lost, Unbegun: a.Unbegun, Retried: a.Retried, Kind: a.Kind,
 		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job), Resolved: a.Resolved,
 	}
 	s.enqueue(x, i, j, notBefore)

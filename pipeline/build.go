@@ -8,7 +8,10 @@ import (
 // Artifact is a bundle of files that an action made: bytes named by their
 // digest, and a name that later actions use.
 type Artifact struct {
-	Name   string `json:"name"`   // BuildArtifact, SourceArtifact or a secondary artifact's ID
+	Name string `json:"name"` // BuildArtifact, SourceArtifact or a secondary artifact's ID
+	// Label is the name that the buildspec gives it (artifacts.name), its
+	// expressions evaluated; for people. It may have slashes, and no "..".
+	Label  string `json:"label,omitempty"`
 	Digest string `json:"digest"` // hex SHA-256 of the bytes
 	Format string `json:"format"` // zip, tar.gz, tar.zst
 	Bytes  int64  `json:"bytes"`

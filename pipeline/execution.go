@@ -100,6 +100,7 @@ type ActionExecution struct {
 	Attempt int      `json:"attempt,omitempty"` // from 1; 0: not started
 	Lost    int      `json:"lost,omitempty"`    // attempts that lost their worker, or that the service failed
 	Unbegun int      `json:"unbegun,omitempty"` // attempts that were lost on the way to their worker
+	Retried int      `json:"retried,omitempty"` // attempts that their buildspec had repeated
 	Job     string   `json:"job,omitempty"`     // build ID or deployment ID of this attempt
 	Kind    JobKind  `json:"kind,omitempty"`
 	Class   string   `json:"class,omitempty"`

@@ -166,6 +166,22 @@ type BuildOrder struct {
 	// Inputs are the build's sources, the primary one first; none means the
 	// Source alone.
 	Inputs []Input `json:"inputs,omitempty"`
+	// Retried is how often on-failure: RETRY has repeated the build already.
+	Retried int `json:"retried,omitempty"`
+	// Stored are the values of parameters and secrets that the buildspec names,
+	// as far as this build may have them.
+	Stored []StoredValue `json:"stored,omitempty"`
+}
+
+// StoredValue is what a server says of one reference of env.parameter-store or
+// env.secrets-manager: its value, or why there is none.
+type StoredValue struct {
+	// Parameter says that Ref names a parameter, else it is a secret's reference
+	// as the buildspec writes it.
+	Parameter bool   `json:"parameter,omitempty"`
+	Ref       string `json:"ref"`
+	Value     string `json:"value,omitempty"`
+	Refused   string `json:"refused,omitempty"`
 }
 
 // DeployOrder is everything that an agent needs for one deployment.
@@ -187,6 +203,9 @@ type Outcome struct {
 	// Code and Message say why it did not succeed, in words for its author.
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Retry asks that a failed build is repeated from its beginning (CodeBuild
+	// reference, phases.*.on-failure: RETRY).
+	Retry bool `json:"retry,omitempty"`
 	// Where a mistake is, if it is in a file of the repository.
 	Annotations []forge.Annotation `json:"annotations,omitempty"`
 	// Exported are the variables for later actions.

@@ -103,7 +103,10 @@ func (r *build) uploadOne(ctx context.Context, b bundle) error {
 		return err
 	}
 	r.log.line("Creating %s artifact", r.Format)
-	a := pipeline.Artifact{Name: PrimaryArtifact, Format: string(r.Format), Files: len(entries)}
+	a := pipeline.Artifact{Name: PrimaryArtifact, Label: r.log.masker.String(b.Name), Format: string(r.Format), Files: len(entries)}
+	if b.Name != "" {
+		r.log.line("Artifact name: %s", b.Name)
+	}
 	if b.ID != "" {
 		a.Name = b.ID
 	}
@@ -125,7 +128,7 @@ func (r *build) store(ctx context.Context, a pipeline.Artifact, root fs.FS, entr
 		_ = out.CloseWithError(err) // always nil
 	}()
 	stored, err := r.sink.Artifact(ctx, a, in)
-	_ = in.CloseWithError(errors.New("the store has stopped reading"))
+	_ = in.CloseWithError(errStoreDone)
 	packErr := <-packed
 	switch {
 	case err == nil && packErr == nil:

@@ -3,6 +3,8 @@ package runner
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -38,16 +40,16 @@ func (r *build) download(ctx, inner context.Context) error {
 	if err := r.readSpec(); err != nil {
 		return err
 	}
-	if err := r.environment(ctx); err != nil {
+	if err := r.environment(); err != nil {
 		return err
 	}
 	if err := r.runtimes(inner); err != nil {
 		return err
 	}
 	r.log.line("Moving to directory %s", r.shell.source)
-	if r.spec.Cache == nil {
-		r.log.line("Cache is not defined in the buildspec")
-		r.log.line("Skip cache due to: no paths specified to be cached")
+	r.restoreCache(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return err
 	}
 	r.log.line("Registering with agent")
 	r.log.line("Phases found in YAML: %d", len(r.spec.Phases))
@@ -76,6 +78,8 @@ func (r *build) readSpec() error {
 	default:
 		r.log.line("YAML location is %s", "the order of the build")
 	}
+	sum := sha256.Sum256(data)
+	r.specSum = hex.EncodeToString(sum[:])
 	spec, problems := buildspec.Parse(name, data, buildspec.Options{Mode: r.Mode})
 	return r.accept(spec, problems, name, at.Path != "")
 }
@@ -156,12 +160,12 @@ func readFile(root *os.Root, name string, limit int64) ([]byte, error) {
 }
 
 // environment resolves secrets and writes the state that commands begin with.
-func (r *build) environment(ctx context.Context) error {
+func (r *build) environment() error {
 	r.log.line("Processing environment variables")
 	if r.spec.Env.Shell != "" {
 		r.shell.kind = shellKind(r.spec.Env.Shell)
 	}
-	vars, err := r.specVariables(ctx)
+	vars, err := r.specVariables()
 	if err != nil {
 		return err
 	}
@@ -198,7 +202,7 @@ func shellKind(name string) string {
 }
 
 // specVariables are those of the buildspec, its secrets resolved.
-func (r *build) specVariables(ctx context.Context) ([]pipeline.Variable, error) {
+func (r *build) specVariables() ([]pipeline.Variable, error) {
 	env := r.spec.Env
 	var vars []pipeline.Variable
 	for _, v := range env.Variables {
@@ -211,11 +215,8 @@ func (r *build) specVariables(ctx context.Context) ([]pipeline.Variable, error) 
 		return vars, nil
 	}
 	r.log.line("Decrypting parameter store environment variables")
-	if r.Secrets == nil {
-		return nil, &pipeline.UserError{Code: codeDecrypt, Msg: "the buildspec names stored secrets, and this runner has no place to look them up"}
-	}
 	for _, v := range env.Parameters {
-		value, err := r.Secrets.Parameter(ctx, v.Value)
+		value, err := r.stored(true, v.Value)
 		if err != nil {
 			return nil, decrypting(v.Name, err)
 		}
@@ -223,7 +224,7 @@ func (r *build) specVariables(ctx context.Context) ([]pipeline.Variable, error) 
 		vars = append(vars, pipeline.Variable{Name: v.Name, Value: value, Secret: true})
 	}
 	for _, v := range env.Secrets {
-		value, err := r.Secrets.Secret(ctx, v.Secret)
+		value, err := r.stored(false, v.Secret.String())
 		if err != nil {
 			return nil, decrypting(v.Name, err)
 		}
@@ -233,6 +234,21 @@ func (r *build) specVariables(ctx context.Context) ([]pipeline.Variable, error) 
 	return vars, nil
 }
 
+// stored is a value that came with the order.
+func (r *build) stored(parameter bool, ref string) (string, error) {
+	for _, s := range r.order.Stored {
+		if s.Parameter != parameter || s.Ref != ref {
+			continue
+		}
+		if s.Refused != "" {
+			return "", &pipeline.UserError{Msg: s.Refused}
+		}
+		return s.Value, nil
+	}
+	return "", &pipeline.UserError{Msg: fmt.Sprintf("there is no place to look up %q", ref)}
+}
+
+// decrypting is the error of a variable whose value can't be had (E14).
 func decrypting(name string, err error) error {
 	var mistake *pipeline.UserError
 	if errors.As(err, &mistake) {

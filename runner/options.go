@@ -24,10 +24,12 @@ type Options struct {
 	Inputs Inputs
 	// Temp holds one folder for each running build.
 	Temp string
-	// Secrets resolves what a buildspec's parameter-store and secrets-manager
-	// name; nil: such a buildspec fails in DOWNLOAD_SOURCE.
-	Secrets Secrets
-	Mode    buildspec.Mode
+	// Cache keeps the caches of builds; nil: a cache block has no effect, which
+	// the log says.
+	Cache Cache
+	// Phases are those of the buildspec's phases that run; none means all.
+	Phases []string
+	Mode   buildspec.Mode
 	// Format is that of artifacts; empty means tar.zst.
 	Format archive.Format
 	// Name is the runner's, for people.
@@ -63,14 +65,6 @@ type Source interface {
 	// Checkout puts the commit's files into dir, an empty folder, together with
 	// a .git folder that knows the commit and holds no credential.
 	Checkout(ctx context.Context, o pipeline.SourceOrder, dir string) error
-}
-
-// Secrets looks up secrets. A *pipeline.UserError reaches the build's author.
-type Secrets interface {
-	// Parameter is a value of the parameter store, by name.
-	Parameter(ctx context.Context, name string) (string, error)
-	// Secret is a value of the secrets manager.
-	Secret(ctx context.Context, ref buildspec.SecretRef) (string, error)
 }
 
 // Sink is where a build's results go while it runs. Run calls one method at a

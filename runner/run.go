@@ -45,6 +45,12 @@ type build struct {
 	variables []pipeline.Variable
 	secret    map[string]bool // names of variables that hold secrets
 	activate  []string        // commands that select the runtime versions
+	cached    *cachePlan      // nil: the build has no cache
+
+	// What the manifest says of commands: by the phase's index.
+	commandsRun map[int][]ManifestCommand
+	scriptBytes int
+	specSum     string
 
 	// background are goroutines that Run waits for: the checkout, the beats.
 	background sync.WaitGroup
@@ -61,7 +67,7 @@ type build struct {
 // pipeline.ErrStale kills it at once.
 func Run(ctx context.Context, o Options, order pipeline.BuildOrder, sink Sink) (pipeline.Build, pipeline.Outcome) {
 	o = o.filled()
-	r := &build{Options: o, order: order, sink: sink, drivers: map[string]*driver{}, secret: map[string]bool{}}
+	r := &build{Options: o, order: order, sink: sink, drivers: map[string]*driver{}, secret: map[string]bool{}, commandsRun: map[int][]ManifestCommand{}}
 	r.log = newBuildLog(sink, o.Now)
 	r.record = pipeline.Build{
 		V: 1, ID: order.ID, Number: order.Number, Project: order.Project, Repo: order.Source.Repo.FullName(),
@@ -86,11 +92,11 @@ func (r *build) run(ctx context.Context) {
 	defer r.clear()
 	if r.phase(ctx, provisioning, func() error { return r.provision(inner) }) {
 		if r.phase(ctx, downloadSource, func() error { return r.download(ctx, inner) }) && r.commands(ctx) {
-			r.phase(ctx, uploadArtifacts, func() error { return r.upload(ctx) })
+			r.phase(ctx, uploadArtifacts, func() error { return r.collect(ctx) })
 		}
 		r.phase(ctx, finalizing, func() error { return nil })
 	}
-	r.complete()
+	r.complete(ctx)
 }
 
 // phase records one phase around its work and reports whether it succeeded.
@@ -155,14 +161,22 @@ func (r *build) report() {
 }
 
 // complete is the end: COMPLETED has a start and nothing else.
-func (r *build) complete() {
+func (r *build) complete(ctx context.Context) {
 	r.record.Status = statusOf(r.failure)
 	r.record.EndedAt = r.now()
 	r.record.CurrentPhase = completed
 	r.record.Phases = append(r.record.Phases, pipeline.Phase{Type: completed, StartTime: r.record.EndedAt})
 	r.outcome.Status = r.record.Status
 	r.outcome.Exported, r.outcome.Artifacts = r.record.Exported, r.record.Artifacts
+	r.keepManifest(ctx)
 	r.report()
+}
+
+// collect keeps what the build has made: its cache, while its container still
+// runs, and then its artifacts.
+func (r *build) collect(ctx context.Context) error {
+	r.saveCache(ctx)
+	return r.upload(ctx)
 }
 
 // clear lets go of the container; its folder goes with it.
@@ -199,8 +213,12 @@ func (e *commandError) Unwrap() error { return &e.UserError }
 // be uploaded.
 func (r *build) commands(ctx context.Context) (upload bool) {
 	for _, name := range buildspec.PhaseNames {
+		if len(r.Phases) > 0 && !slices.Contains(r.Phases, name) {
+			r.log.line("Phase %s is left out: it was not asked for", phaseType(name))
+			continue
+		}
 		p := r.spec.Phase(name)
-		ok := r.phase(ctx, phaseType(name), func() error { return r.commandPhase(ctx, p) })
+		ok := r.phase(ctx, phaseType(name), func() error { return r.insistently(ctx, p) })
 		if ok {
 			continue
 		}
@@ -212,7 +230,11 @@ func (r *build) commands(ctx context.Context) (upload bool) {
 			return false
 		case buildspec.Continue:
 			continue
-		case buildspec.Unset, buildspec.Retry:
+		case buildspec.Retry:
+			if r.retries(p.OnFailure) {
+				return false
+			}
+		case buildspec.Unset:
 		}
 		if name == buildspec.Install || name == buildspec.PreBuild {
 			return false
@@ -291,7 +313,9 @@ func (r *build) list(ctx context.Context, d *driver, commands []string, succeedi
 		return r.dead(ctx)
 	case err != nil:
 		return err
-	case res.failed < 0:
+	}
+	r.noteCommands(commands, res)
+	if res.failed < 0 {
 		return nil
 	}
 	return r.failed(commands[res.failed], res.exit, line)

@@ -51,6 +51,7 @@ func (p *parser) artifacts(e specfile.Entry, primary bool) *Artifacts {
 			a.EnableSymlinks = p.Flag(k.Value, k.Path)
 		case "s3-prefix":
 			a.S3Prefix = p.text(k)
+			p.idle(k)
 		case "type":
 			if p.spec.Version != "0.1" {
 				p.Report(k.At, warning(CodeDeprecated, k.Path+" has no effect in version 0.2", ""))

@@ -38,8 +38,8 @@ phases:
 	if d := cmp.Diff(want, spec.Batch); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
-	if len(problems) != 1 || !strings.Contains(problems[0].Message, "env.env") {
-		t.Errorf("want one warning about env.env, have %v", problems)
+	if len(problems) != 2 || !strings.Contains(problems[1].Message, "env.env") {
+		t.Errorf("want warnings about batch and env.env, have %v", problems)
 	}
 }
 

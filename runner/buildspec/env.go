@@ -41,7 +41,9 @@ func (p *parser) env(e specfile.Entry) {
 		case "exported-variables":
 			p.exported(k)
 		case "git-credential-helper":
-			env.GitCredentialHelper = p.Flag(k.Value, k.Path)
+			if env.GitCredentialHelper = p.Flag(k.Value, k.Path); env.GitCredentialHelper {
+				p.idle(k)
+			}
 		default:
 			p.unknown(k, envKeys...)
 		}

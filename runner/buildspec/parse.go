@@ -44,6 +44,7 @@ const (
 	CodeSecret     = "plaintext-secret"
 	CodeName       = "odd-name"
 	CodeTag        = "tag-in-command"
+	CodeNoEffect   = "no-effect"
 	CodeExport     = "not-exported"
 	// CodeNoFiles is the status code with which the build will fail when its
 	// artifacts are collected.
@@ -90,6 +91,7 @@ func (p *parser) top() {
 	seen := map[string]bool{}
 	for _, e := range entries {
 		seen[e.Key] = true
+		p.idle(e)
 		switch e.Key {
 		case "version":
 		case "run-as":

@@ -19,6 +19,12 @@ type SecretRef struct {
 	VersionID string
 }
 
+// String is the reference as a buildspec writes it: without fields that are
+// empty at its end.
+func (r SecretRef) String() string {
+	return strings.TrimRight(r.ID+":"+r.Key+":"+r.Stage+":"+r.VersionID, ":")
+}
+
 // ParseSecretRef reads secret-id[:json-key[:version-stage[:version-id]]]. Of
 // an ARN, the first seven colon-separated fields are the ID. Fields in the
 // middle may be empty.

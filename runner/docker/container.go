@@ -233,6 +233,15 @@ func (b *box) Kill(ctx context.Context) error {
 	}
 }
 
+// ImageDigest is the engine's ID of the container's image.
+func (b *box) ImageDigest(ctx context.Context) string {
+	info, err := b.engine.api.ContainerInspect(ctx, b.id)
+	if err != nil || info.ContainerJSONBase == nil {
+		return ""
+	}
+	return info.Image
+}
+
 // Died says what the Docker engine knows of the container's end.
 func (b *box) Died(ctx context.Context) string {
 	info, err := b.engine.api.ContainerInspect(ctx, b.id)

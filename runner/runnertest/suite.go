@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,12 +82,15 @@ func (s Setup) Options(t testing.TB) runner.Options {
 // the CodeBuild reference, section 11, that concern a runner, and the contract
 // of runner.Engine.
 func TestEngine(t *testing.T, s Setup) {
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, blocks) {
 		if s.Shell && !aboutShell.MatchString(c.name) || c.runtimes && !s.Runtimes || c.bash && !s.Bash || c.dash && (!s.Dash || s.Bash) || c.users && !s.Users {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 	}
+	t.Run("C35 C36 cache", func(t *testing.T) { testCache(t, s) })
+	t.Run("some phases only", func(t *testing.T) { testPhases(t, s) })
+	t.Run("the manifest of a build", func(t *testing.T) { testManifest(t, s) })
 	t.Run("C48 time limit", func(t *testing.T) { testTimeLimit(t, s) })
 	t.Run("C47 stop", func(t *testing.T) { testStop(t, s) })
 	t.Run("a command that ignores SIGTERM is killed after the grace period", func(t *testing.T) { testStubborn(t, s) })
@@ -96,7 +100,7 @@ func TestEngine(t *testing.T, s Setup) {
 }
 
 // aboutShell are the names of cases that a shell can pass or fail.
-var aboutShell = regexp.MustCompile(`^(?:C01|C09|C1[3-9]|C2[0-3]|C27|C49|C50|state|a |commands|output|syntax|run-as|expressions)`)
+var aboutShell = regexp.MustCompile(`^(?:C01|C09|C1[3-9]|C2[0-3]|C2[67]|C34|C35|C41|C49|C50|state|a |commands|output|syntax|run-as|expressions)`)
 
 // conformance is one case: a buildspec and what must come of it.
 type conformance struct {
@@ -116,10 +120,14 @@ type conformance struct {
 	message  string
 	exported map[string]string
 	files2   []string // names in the primary artifact
-	bash     bool     // needs bash
-	dash     bool     // needs an image whose only shell is dash
-	users    bool
-	runtimes bool
+	// secondary are those in the others; labels are the artifacts' names.
+	secondary map[string][]string
+	labels    []string
+	retry     bool // the outcome asks for another attempt
+	bash      bool // needs bash
+	dash      bool // needs an image whose only shell is dash
+	users     bool
+	runtimes  bool
 }
 
 func (c conformance) run(t *testing.T, s Setup) {
@@ -173,6 +181,19 @@ func (c conformance) check(t *testing.T, b pipeline.Build, o pipeline.Outcome, s
 	}
 	if c.files2 != nil {
 		checkNames(t, sink.Bytes(runner.PrimaryArtifact), c.files2)
+	}
+	for id, names := range c.secondary {
+		checkNames(t, sink.Bytes(id), names)
+	}
+	var labels []string
+	for _, a := range o.Artifacts {
+		labels = append(labels, a.Label)
+	}
+	if c.labels != nil && !slices.Equal(labels, c.labels) {
+		t.Errorf("got labels %q, want %q", labels, c.labels)
+	}
+	if o.Retry != c.retry {
+		t.Errorf("got retry %t, want %t", o.Retry, c.retry)
 	}
 	if t.Failed() {
 		t.Logf("message: %s\nlog:\n%s", o.Message, sink.Text())

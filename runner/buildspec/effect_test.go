@@ -1,0 +1,29 @@
+package buildspec
+
+import (
+	"strings"
+	"testing"
+)
+
+// What no runner acts on is said, once, with its position.
+func TestKeysWithoutEffectAreSaid(t *testing.T) {
+	tests := []struct{ src, want string }{
+		{build + "      - x\nreports:\n  r: {files: x}\n", "6:1: warning: reports has no effect (reports are not collected yet"},
+		{build + "      - x\nbatch:\n  build-list: [{identifier: a}]\n", "6:1: warning: batch has no effect"},
+		{build + "      - x\nproxy: {logs: yes}\n", "6:1: warning: proxy has no effect"},
+		{build + "      - x\nenv: {git-credential-helper: yes}\n", "6:7: warning: env.git-credential-helper has no effect"},
+		{build + "      - x\nartifacts: {files: x, s3-prefix: p}\n", "6:23: warning: artifacts.s3-prefix has no effect"},
+		{build + "      - x\nartifacts: {files: x, secondary-artifacts: {a: {files: x, s3-prefix: p}}}\n", "warning: artifacts.secondary-artifacts.a.s3-prefix has no effect"},
+	}
+	for _, tt := range tests {
+		_, problems := parse(t, tt.src)
+		if len(problems) != 1 || !strings.Contains(problems[0].String(), tt.want) {
+			t.Errorf("%s\ngot %v, want one %q", tt.src, problems, tt.want)
+		}
+	}
+	for _, src := range []string{"env: {git-credential-helper: no}\n", "reports:\n", "cache: {paths: x}\n"} {
+		if _, problems := parse(t, build+"      - x\n"+src); len(problems) > 0 {
+			t.Errorf("%s\ngot %v", src, problems)
+		}
+	}
+}
