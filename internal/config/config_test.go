@@ -137,6 +137,13 @@ func TestCheck(t *testing.T) {
 		{"deployment_groups[0].file_exists_behavior", func(c *Config) {
 			c.DeploymentGroups = []DeploymentGroup{{Name: "a", Repository: "github/octo/web", FileExistsBehavior: "MAYBE"}}
 		}},
+		{"agent.tags", func(c *Config) { c.Agent.Tags = "role" }},
+		{"limits.agent_lease", func(c *Config) { c.Limits.AgentLease = 0 }},
+		{"deployment_groups[0].config", fleetGroup(DeploymentGroup{Config: "CodeDeployDefault.Canary"})},
+		{"deployment_groups[0].minimum_healthy_hosts", fleetGroup(DeploymentGroup{Config: "mine", MinimumHealthyHosts: "100%"})},
+		{"deployment_groups[0].tags.role", fleetGroup(DeploymentGroup{Tags: map[string]string{"role": "web|"}})},
+		{"deployment_groups[0].root", fleetGroup(DeploymentGroup{Tags: map[string]string{"role": "web"}, Root: "/srv"})},
+		{"deployment_groups[0].auto_rollback", fleetGroup(DeploymentGroup{AutoRollback: []string{"ALWAYS"}})},
 	}
 	all := Default("/x")
 	for _, tt := range tests {
@@ -228,4 +235,10 @@ func FuzzLoad(f *testing.F) {
 			_ = c.Check() // must not panic, whatever was read
 		}
 	})
+}
+
+// fleetGroup sets one group, which is right but for what g says.
+func fleetGroup(g DeploymentGroup) func(*Config) {
+	g.Name, g.Repository = "a", "github/octo/web"
+	return func(c *Config) { c.DeploymentGroups = []DeploymentGroup{g} }
 }
