@@ -16,6 +16,8 @@ var mayImport = map[string][]string{
 	"chat":     {"pipeline", "forge"},
 	"queue":    {"pipeline"},
 	"notify":   {"pipeline", "forge"},
+	// Where chat, webhooks and topics are reached.
+	"notify/sender": {"notify", "forge"},
 
 	// The growing end of a log lives in Redis, behind an interface of store/logs.
 	"store":           {"pipeline", "store/logs", "store/artifacts"},
@@ -45,7 +47,7 @@ var mayImport = map[string][]string{
 	"internal/arch":    {},
 	"internal/archive": {},
 	"internal/client":  {"pipeline", "forge"},
-	"internal/config":  {"internal/specfile", "pipeline", "deployer/fleet"},
+	"internal/config":  {"internal/specfile", "pipeline", "deployer/fleet", "notify", "notify/sender"},
 	// Declarations of another system become pipeline files.
 	"internal/codepipeline": {"pipeline", "internal/specfile"},
 	"internal/redact":       {},
@@ -97,9 +99,10 @@ type library struct {
 var libraries = []library{
 	{"gin", []string{"github.com/gin-gonic/", "github.com/gin-contrib/"}, []string{"handlers/...", "bench/floor/..."}},
 	{"go-redis", []string{"github.com/redis/go-redis/"}, []string{"queue/...", "store", "bench/floor/..."}},
-	{"gocloud", []string{"gocloud.dev/", "filippo.io/age", "github.com/aws/"}, []string{"store/blobs", "store/secrets"}},
+	{"gocloud", []string{"gocloud.dev/", "filippo.io/age"}, []string{"store/blobs", "store/secrets"}},
 	{"the Docker client", []string{"github.com/docker/", "github.com/moby/", "github.com/containerd/"}, []string{"runner/docker"}},
 	{"go-github", []string{"github.com/google/go-github/", "github.com/bradleyfalzon/ghinstallation/"}, []string{"forge/github"}},
+	{"the AWS SDK", []string{"github.com/aws/"}, []string{"notify/sender"}},
 	{"YAML", []string{"go.yaml.in/yaml/", "github.com/goccy/go-yaml", "gopkg.in/yaml", "sigs.k8s.io/yaml"},
 		[]string{"internal/specfile", "internal/config", "internal/codepipeline", "pipeline", "runner/buildspec", "deployer/appspec"}},
 }
