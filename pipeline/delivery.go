@@ -47,4 +47,5 @@ const (
 	DecisionStarted = "started"
 	DecisionIgnored = "ignored"
 	DecisionFailed  = "failed"
+	DecisionActed   = "acted" // a comment's command was done
 )

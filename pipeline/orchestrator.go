@@ -72,6 +72,7 @@ type Orchestrator struct {
 	definitions Definitions
 	relay       Relayer
 	rules       Rules
+	chat        Chat
 	now         func() time.Time
 	log         *slog.Logger
 }
@@ -196,11 +197,21 @@ func (o *Orchestrator) Delivery(ctx context.Context, d Delivery) (Decision, erro
 	if err != nil {
 		return Decision{Decision: DecisionFailed, Reason: "reading the payload: " + err.Error()}, nil
 	}
+	if len(e.More) > 0 {
+		return o.several(ctx, d, e)
+	}
+	return o.decide(ctx, d, e)
+}
+
+// decide decides about one thing that happened.
+func (o *Orchestrator) decide(ctx context.Context, d Delivery, e forge.Event) (Decision, error) {
 	switch e.Kind {
 	case forge.CheckRerun, forge.SuiteRerun:
 		return o.rerun(ctx, d, e)
 	case forge.CheckButton:
 		return o.button(ctx, d, e)
+	case forge.Commented:
+		return o.comment(ctx, d, e)
 	default:
 	}
 	if e.Kind == forge.Pull {
@@ -211,6 +222,9 @@ func (o *Orchestrator) Delivery(ctx context.Context, d Delivery) (Decision, erro
 	v := Decide(e)
 	if !v.Start {
 		return Decision{Decision: DecisionIgnored, Reason: v.Reason}, nil
+	}
+	if why, err := o.knownHead(ctx, e); err != nil || why != "" {
+		return Decision{Decision: DecisionIgnored, Reason: why}, err
 	}
 	return o.startAll(ctx, d, e, v)
 }

@@ -38,16 +38,20 @@ type Config struct {
 	Engine        string `yaml:"engine" env:"SLIPWAY_ENGINE" doc:"What builds run in: docker, or host (which isolates nothing)."`
 	Image         string `yaml:"image" env:"SLIPWAY_IMAGE" doc:"Image of a build whose project names none."`
 
-	Redis     Redis     `yaml:"redis"`
-	Runner    Runner    `yaml:"runner"`
-	Agent     Agent     `yaml:"agent"`
-	GitHub    GitHub    `yaml:"github"`
-	Requests  Requests  `yaml:"requests"`
-	Limits    Limits    `yaml:"limits"`
-	Retention Retention `yaml:"retention"`
-	Server    string    `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
-	Token     string    `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
-	OpenReads string    `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
+	Redis         Redis         `yaml:"redis"`
+	Runner        Runner        `yaml:"runner"`
+	Agent         Agent         `yaml:"agent"`
+	GitHub        GitHub        `yaml:"github"`
+	Requests      Requests      `yaml:"requests"`
+	Limits        Limits        `yaml:"limits"`
+	Retention     Retention     `yaml:"retention"`
+	Notifications Notifications `yaml:"notifications"`
+	Server        string        `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
+	Token         string        `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
+	// ChatPrefixOnly is for where another bot listens, too.
+	ChatPrefixOnly bool `yaml:"chat_prefix_only" env:"SLIPWAY_CHAT_PREFIX_ONLY" doc:"Whether only comments that begin with /slipway are read as commands, because another bot listens for the others."`
+
+	OpenReads string `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
 
 	Images           map[string]string  `yaml:"images" doc:"Aliases of images, such as aws/codebuild/standard:7.0, and what they stand for."`
 	ComputeTypes     map[string]Compute `yaml:"compute_types" doc:"Limits of containers by the names that projects use."`
@@ -88,6 +92,27 @@ type GitHub struct {
 
 // Secrets are the webhook secrets in force.
 func (g GitHub) Secrets() []string { return splitList(g.WebhookSecret) }
+
+// Bitbucket is the forge entry "bitbucket", Bitbucket Cloud.
+type Bitbucket struct {
+	WebhookSecret string `yaml:"webhook_secret" env:"SLIPWAY_BITBUCKET_WEBHOOK_SECRET" secret:"yes" doc:"Secret of Bitbucket Cloud's webhook; two, comma-separated, during a rotation."`
+	Token         string `yaml:"token" env:"SLIPWAY_BITBUCKET_TOKEN" secret:"yes" doc:"Access token of a repository, project or workspace, or EMAIL:TOKEN for a user's API token."`
+	APIURL        string `yaml:"api_url" env:"SLIPWAY_BITBUCKET_API_URL" doc:"Base of Bitbucket Cloud's REST API."`
+	CloneURL      string `yaml:"clone_url" env:"SLIPWAY_BITBUCKET_CLONE_URL" doc:"Where git finds the repositories. Default: api_url's host without api."`
+}
+
+// Secrets are the webhook secrets that are accepted, the first being the newest.
+func (b Bitbucket) Secrets() []string { return splitList(b.WebhookSecret) }
+
+// BitbucketServer is the forge entry "bitbucket-server", Bitbucket Data Center.
+type BitbucketServer struct {
+	WebhookSecret string `yaml:"webhook_secret" env:"SLIPWAY_BITBUCKET_SERVER_WEBHOOK_SECRET" secret:"yes" doc:"Secret of Bitbucket Data Center's webhook; two, comma-separated, during a rotation."`
+	Token         string `yaml:"token" env:"SLIPWAY_BITBUCKET_SERVER_TOKEN" secret:"yes" doc:"HTTP access token of a project or repository."`
+	URL           string `yaml:"url" env:"SLIPWAY_BITBUCKET_SERVER_URL" doc:"Address of Bitbucket Data Center, as people type it."`
+}
+
+// Secrets are the webhook secrets that are accepted, the first being the newest.
+func (b BitbucketServer) Secrets() []string { return splitList(b.WebhookSecret) }
 
 // Requests are those of http actions.
 type Requests struct {
@@ -164,9 +189,11 @@ type DeploymentGroup struct {
 func Default(dataHome string) Config {
 	return Config{
 		Listen: "127.0.0.1:8080", Data: filepath.Join(dataHome, "slipway"), Log: "info", Engine: "docker", OpenReads: "auto",
-		Redis:  Redis{Durability: "strict"},
-		Runner: Runner{Slots: runtime.NumCPU()},
-		GitHub: GitHub{APIURL: "https://api.github.com/"},
+		Redis:         Redis{Durability: "strict"},
+		Runner:        Runner{Slots: runtime.NumCPU()},
+		GitHub:        GitHub{APIURL: "https://api.github.com/"},
+		Bitbucket:     Bitbucket{APIURL: "https://api.bitbucket.org/2.0"},
+		Notifications: Notifications{Comments: "failures", Statuses: "auto", Deployments: "on"},
 		Limits: Limits{
 			InfrastructureRetries: 2, Lease: 15 * time.Second, AgentLease: time.Minute, BuildTimeout: time.Hour,
 			QueuedTimeout: 8 * time.Hour, Drain: 10 * time.Minute,
@@ -200,6 +227,7 @@ func (c *Config) Check() error {
 	}
 	for _, u := range []struct{ key, value string }{
 		{"external_url", c.ExternalURL}, {"server", c.Server}, {"github.api_url", c.GitHub.APIURL}, {"github.clone_url", c.GitHub.CloneURL},
+		{"bitbucket.api_url", c.Bitbucket.APIURL}, {"bitbucket.clone_url", c.Bitbucket.CloneURL}, {"bitbucket_server.url", c.BitbucketServer.URL},
 	} {
 		if !isWebURL(u.value) {
 			bad("%s: want an http or https URL, have %q", u.key, u.value)
@@ -221,6 +249,9 @@ func (c *Config) Check() error {
 	errs = append(errs, c.checkStorage(), c.Retention.check())
 	if (c.GitHub.AppID != 0) != (c.GitHub.PrivateKeyFile != "") {
 		bad("github: app_id and private_key_file go together")
+	}
+	if s := c.BitbucketServer; s.URL == "" && s.WebhookSecret+s.Token != "" {
+		bad("bitbucket_server.url: needed with its webhook_secret and token")
 	}
 	if _, err := Pairs(c.Agent.Tags); err != nil {
 		bad("agent.tags: %w", err)

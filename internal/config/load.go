@@ -147,6 +147,10 @@ func walkSecrets(v reflect.Value, out *[]string) {
 		switch {
 		case f.Kind() == reflect.Struct:
 			walkSecrets(f, out)
+		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct:
+			for j := range f.Len() {
+				walkSecrets(f.Index(j), out)
+			}
 		case t.Tag.Get("secret") != "" && f.String() != "":
 			*out = append(append(*out, f.String()), splitList(f.String())...)
 			if u, err := url.Parse(f.String()); err == nil && u.User != nil {

@@ -1,0 +1,310 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// Forge is what chat asks of a git host. Its errors are package forge's.
+type Forge interface {
+	Permission(ctx context.Context, repo forge.Repo, installation int64, user forge.User) (forge.Permission, error)
+	TeamMember(ctx context.Context, repo forge.Repo, installation int64, org, team string, user forge.User) (bool, error)
+	PullRequest(ctx context.Context, repo forge.Repo, installation int64, number int) (forge.PullRequest, error)
+	// React adds a reaction to a comment, once.
+	React(ctx context.Context, repo forge.Repo, installation int64, c forge.Comment, content string) error
+	// Comment makes or updates the one comment of ours that has the marker.
+	Comment(ctx context.Context, repo forge.Repo, installation int64, number int, marker, body string) error
+}
+
+// Records are what is known of executions.
+type Records interface {
+	Executions(ctx context.Context, q pipeline.Query) (pipeline.Page[pipeline.Summary], error)
+	Execution(ctx context.Context, id string) (pipeline.Execution, error)
+}
+
+// Logs are the masked logs of builds and deployments.
+type Logs interface {
+	// Stat is a log's length; ErrNotFound if there is none.
+	Stat(ctx context.Context, build string) (bytes, lines int64, sealed bool, err error)
+	// ReadAt is at most limit bytes from offset on.
+	ReadAt(ctx context.Context, build string, offset int64, limit int) ([]byte, error)
+}
+
+// Environment is what the server says of an environment; pipeline files have
+// no say in it.
+type Environment struct {
+	Name string
+	// Approvers are logins, ORG/TEAM or team/TEAM; empty: whoever may write.
+	Approvers []string
+	// PreventSelfReview keeps those who started an execution from approving it.
+	PreventSelfReview bool
+}
+
+// Options are what a Service is made of.
+type Options struct {
+	// Forges by name; comments of others are passed over.
+	Forges  map[string]Forge
+	Records Records
+	Logs    Logs
+	// Environment finds an environment's settings for a repository; nil if the
+	// server has none of that name.
+	Environment func(repo forge.Repo, name string) *Environment
+	PrefixOnly  bool                   // read "/slipway NAME" only
+	Link        func(id string) string // the page of an execution
+	Now         func() time.Time
+	Log         *slog.Logger
+}
+
+// Service does what comments ask for. It implements pipeline.Chat.
+type Service struct{ Options }
+
+var _ pipeline.Chat = (*Service)(nil)
+
+// New makes a Service.
+func New(o Options) *Service { return &Service{o} }
+
+// talk is one comment under way.
+type talk struct {
+	*Service
+	forge Forge
+	on    pipeline.Steering
+	d     pipeline.Delivery
+	e     forge.Event
+	c     forge.Comment
+	pr    forge.PullRequest
+	level forge.Permission
+}
+
+// outcome is what came of one command.
+type outcome struct {
+	reaction   string // eyes, rocket, +1; empty for none
+	text       string // Markdown for the reply; empty for none
+	executions []string
+	help       bool // the text belongs into the one comment that explains the commands
+}
+
+// refused is why a command was not done, in words for its author.
+type refused struct{ reason string }
+
+func (r *refused) Error() string { return r.reason }
+
+func refuse(format string, args ...any) error { return &refused{fmt.Sprintf(format, args...)} }
+
+// Comment reads a comment, checks what its author may, does it, and answers at
+// the forge (forges reference 5.2, 10).
+func (s *Service) Comment(ctx context.Context, on pipeline.Steering, d pipeline.Delivery, e forge.Event) (pipeline.Decision, error) {
+	port := s.Forges[e.Repo.Forge]
+	if port == nil || e.Comment == nil {
+		return ignored("comments of this forge are not read"), nil
+	}
+	if e.Comment.Author.Bot {
+		return ignored("a bot wrote the comment"), nil
+	}
+	commands, problems, err := Parse(e.Comment.Body, s.PrefixOnly)
+	if errors.Is(err, ErrRefused) {
+		problems = []Problem{{Text: "this comment", Message: err.Error()}}
+	}
+	if len(commands)+len(problems) == 0 {
+		return ignored("the comment has no command"), nil
+	}
+	t := &talk{Service: s, forge: port, on: on, d: d, e: e, c: *e.Comment}
+	if err := t.meet(ctx); err != nil {
+		return t.unable(err)
+	}
+	var said []string
+	decision := pipeline.Decision{Decision: pipeline.DecisionIgnored}
+	var reasons, reactions []string
+	for _, p := range problems {
+		said = append(said, fmt.Sprintf("%s was not understood: %s.", shown(p.Text), p.Message))
+		reasons, reactions = append(reasons, "not understood"), append(reactions, "confused")
+	}
+	for _, c := range commands {
+		out, err := t.act(ctx, c)
+		no, isNo := errors.AsType[*refused](err)
+		switch {
+		case isNo:
+			said = append(said, fmt.Sprintf("@%s %s was not done: %s.", t.c.Author.Login, shown(c.Text), no.reason))
+			reasons, reactions = append(reasons, "/"+c.Spec.Name+": "+no.reason), append(reactions, "-1")
+			continue
+		case err != nil:
+			return t.unable(err)
+		}
+		if out.help {
+			if err := t.reply(ctx, "help", out.text); err != nil {
+				return t.unable(err)
+			}
+			out.text = ""
+		}
+		if out.text != "" {
+			said = append(said, out.text)
+		}
+		reasons, reactions = append(reasons, "/"+c.Spec.Name), append(reactions, out.reaction)
+		decision.Decision = pipeline.DecisionActed
+		decision.Executions = append(decision.Executions, out.executions...)
+	}
+	if len(decision.Executions) > 0 {
+		decision.Decision = pipeline.DecisionStarted
+	}
+	decision.Reason = strings.Join(reasons, "; ")
+	if err := t.answer(ctx, said, reactions); err != nil {
+		return t.unable(err)
+	}
+	return decision, nil
+}
+
+func ignored(reason string) pipeline.Decision {
+	return pipeline.Decision{Decision: pipeline.DecisionIgnored, Reason: reason}
+}
+
+// unable says what becomes of a comment that couldn't be done or answered: what
+// the forge wants to be asked again later is tried again.
+func (t *talk) unable(err error) (pipeline.Decision, error) {
+	if _, later := pipeline.RetryAfter(err); later {
+		return pipeline.Decision{}, err
+	}
+	for _, known := range []error{forge.ErrNotFound, forge.ErrForbidden, forge.ErrNoCredentials, forge.ErrRejected} {
+		if errors.Is(err, known) {
+			return pipeline.Decision{Decision: pipeline.DecisionFailed, Reason: err.Error()}, nil
+		}
+	}
+	return pipeline.Decision{}, err
+}
+
+// meet asks the forge who the author is and how the pull request stands.
+func (t *talk) meet(ctx context.Context) (err error) {
+	if t.level, err = t.forge.Permission(ctx, t.e.Repo, t.e.Installation, t.c.Author); err != nil {
+		return err
+	}
+	t.pr, err = t.forge.PullRequest(ctx, t.e.Repo, t.e.Installation, t.c.Pull)
+	return err
+}
+
+// act checks and does one command.
+func (t *talk) act(ctx context.Context, c Command) (outcome, error) {
+	if t.pr.Closed && !c.Spec.Closed {
+		return outcome{}, refuse("the pull request is closed")
+	}
+	if err := t.may(c.Spec); err != nil {
+		return outcome{}, err
+	}
+	out, err := acts[c.Spec.Name](ctx, t, c)
+	if no, ok := errors.AsType[*pipeline.Refusal](err); ok {
+		err = refuse("%s", no.Msg)
+	}
+	return out, err
+}
+
+// may checks the rights that don't hang on what the command names. The others
+// are checked where that is known.
+func (t *talk) may(s *Spec) error {
+	need := forge.Read
+	switch s.Who {
+	case Trusting, Deployer:
+		need = forge.Write
+	case Tester:
+		if t.isAuthor() && t.pr.Internal() {
+			return nil
+		}
+		need = forge.Write
+	case Reader, Starter, Approver, Owner:
+	}
+	return t.atLeast(need)
+}
+
+func (t *talk) isAuthor() bool { return t.c.Author.ID != "" && t.c.Author.ID == t.pr.Author.ID }
+
+func (t *talk) atLeast(need forge.Permission) error {
+	if t.level.AtLeast(need) {
+		return nil
+	}
+	have := string(t.level)
+	if t.level == forge.NoPermission {
+		have = "none"
+	}
+	return refuse("it needs the permission to %s (you have %s)", need, have)
+}
+
+// approves reports whether the author is among the approvers: logins, ORG/TEAM
+// or team/TEAM of the repository's owner. With none named, whoever may write is.
+func (t *talk) approves(ctx context.Context, approvers []string) (bool, error) {
+	if len(approvers) == 0 {
+		return t.level.AtLeast(forge.Write), nil
+	}
+	for _, a := range approvers {
+		a = strings.TrimPrefix(a, "@")
+		org, team, isTeam := strings.Cut(a, "/")
+		switch {
+		case !isTeam && strings.EqualFold(a, t.c.Author.Login), org == "user" && strings.EqualFold(team, t.c.Author.Login):
+			return t.level.AtLeast(forge.Read), nil
+		case !isTeam || org == "user":
+			continue
+		case org == "team":
+			org = t.e.Repo.Owner
+		}
+		member, err := t.forge.TeamMember(ctx, t.e.Repo, t.e.Installation, org, team, t.c.Author)
+		if err != nil || member {
+			return member, err
+		}
+	}
+	return false, nil
+}
+
+// answer says what came of all commands, in one reply, and with one reaction:
+// the worst. People who may not write get one reply, which is updated, so that
+// a stranger can't fill a pull request with ours.
+func (t *talk) answer(ctx context.Context, said, reactions []string) error {
+	for _, r := range []string{"confused", "-1", "eyes", "rocket", "+1"} {
+		if !slices.Contains(reactions, r) {
+			continue
+		}
+		if err := t.forge.React(ctx, t.e.Repo, t.e.Installation, t.c, r); err != nil && !errors.Is(err, forge.ErrForbidden) && !errors.Is(err, forge.ErrNotFound) {
+			return err
+		}
+		break
+	}
+	if len(said) == 0 {
+		return nil
+	}
+	marker := "reply-" + t.c.ID
+	if !t.level.AtLeast(forge.Write) {
+		marker = "reply-to-" + t.c.Author.ID
+	}
+	return t.reply(ctx, marker, strings.Join(said, "\n\n"))
+}
+
+func (t *talk) reply(ctx context.Context, marker, body string) error {
+	err := t.forge.Comment(ctx, t.e.Repo, t.e.Installation, t.c.Pull, marker, body)
+	if errors.Is(err, forge.ErrForbidden) { // what was asked for was done; only the answer can't be given
+		t.Log.WarnContext(ctx, "a comment can't be answered", "repo", t.e.Repo.FullName(), "pr", t.c.Pull, "error", err)
+		return nil
+	}
+	return err
+}
+
+// tailBytes is how much of a log's end is looked at for its last lines.
+const tailBytes = 256 << 10
+
+// lastLines of a log; nothing if there is none.
+func (t *talk) lastLines(ctx context.Context, build string, lines int) (string, error) {
+	n, _, _, err := t.Logs.Stat(ctx, build)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	data, err := t.Logs.ReadAt(ctx, build, max(0, n-tailBytes), tailBytes)
+	if err != nil {
+		return "", fmt.Errorf("reading the log of %s: %w", build, err)
+	}
+	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n"), nil
+}

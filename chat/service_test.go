@@ -1,0 +1,436 @@
+package chat
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+const (
+	headSHA = "1111111111111111111111111111111111111111"
+	oldSHA  = "2222222222222222222222222222222222222222"
+)
+
+var (
+	repo  = forge.Repo{Forge: "github", ID: "42", Owner: "octo", Name: "web"}
+	alice = forge.User{ID: "1", Login: "alice"} // may write
+	rita  = forge.User{ID: "2", Login: "rita"}  // may read
+	eve   = forge.User{ID: "3", Login: "eve"}   // a stranger
+	noon  = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+)
+
+// world is a pull request, the people around it, and what they have done.
+type world struct {
+	pr         forge.PullRequest
+	levels     map[string]forge.Permission
+	teams      map[string]bool // org/team/login
+	comments   map[string]string
+	reactions  []string
+	executions []pipeline.Execution
+	events     []pipeline.Event
+	runs       []pipeline.PullRun
+	reruns     []string
+	log        string
+	env        *Environment
+	refusal    error
+}
+
+func newWorld() *world {
+	return &world{
+		pr: forge.PullRequest{
+			Number: 7, HeadSHA: headSHA, HeadRef: "topic", HeadRepoID: "42", BaseRepoID: "42", BaseRef: "main", Author: rita,
+		},
+		levels: map[string]forge.Permission{"alice": forge.Write, "rita": forge.Read}, teams: map[string]bool{}, comments: map[string]string{},
+	}
+}
+
+func (w *world) Permission(_ context.Context, _ forge.Repo, _ int64, u forge.User) (forge.Permission, error) {
+	return w.levels[u.Login], nil
+}
+
+func (w *world) TeamMember(_ context.Context, _ forge.Repo, _ int64, org, team string, u forge.User) (bool, error) {
+	return w.teams[org+"/"+team+"/"+u.Login], nil
+}
+
+func (w *world) PullRequest(context.Context, forge.Repo, int64, int) (forge.PullRequest, error) {
+	return w.pr, nil
+}
+
+func (w *world) React(_ context.Context, _ forge.Repo, _ int64, _ forge.Comment, content string) error {
+	w.reactions = append(w.reactions, content)
+	return nil
+}
+
+func (w *world) Comment(_ context.Context, _ forge.Repo, _ int64, _ int, marker, body string) error {
+	w.comments[marker] = body
+	return nil
+}
+
+func (w *world) Executions(context.Context, pipeline.Query) (page pipeline.Page[pipeline.Summary], err error) {
+	for _, x := range w.executions {
+		page.Items = append(page.Items, x.Summary())
+	}
+	return page, nil
+}
+
+func (w *world) Execution(_ context.Context, id string) (pipeline.Execution, error) {
+	i := slices.IndexFunc(w.executions, func(x pipeline.Execution) bool { return x.ID == id })
+	if i < 0 {
+		return pipeline.Execution{}, pipeline.ErrNotFound
+	}
+	return w.executions[i], nil
+}
+
+func (w *world) Stat(context.Context, string) (int64, int64, bool, error) {
+	return int64(len(w.log)), 0, true, nil
+}
+
+func (w *world) ReadAt(_ context.Context, _ string, at int64, limit int) ([]byte, error) {
+	return []byte(w.log[at:min(int(at)+limit, len(w.log))]), nil
+}
+
+func (w *world) StartPull(_ context.Context, _ pipeline.Delivery, _ forge.Event, _ forge.PullRequest, want pipeline.PullRun) (pipeline.Decision, error) {
+	w.runs = append(w.runs, want)
+	return pipeline.Decision{Decision: pipeline.DecisionStarted, Executions: []string{"new-execution"}}, w.refusal
+}
+
+func (w *world) Steer(_ context.Context, e pipeline.Event) error {
+	w.events = append(w.events, e)
+	return w.refusal
+}
+
+func (w *world) Rerun(_ context.Context, id, _, _ string, _ int, _ forge.User) (string, error) {
+	w.reruns = append(w.reruns, id)
+	return "again-" + id, nil
+}
+
+// say has somebody write a comment now, and answers with the decision and the
+// reply.
+func (w *world) say(t *testing.T, who forge.User, body string) (pipeline.Decision, string) {
+	t.Helper()
+	return w.hear(t, forge.Comment{ID: "99", Body: body, Author: who, Pull: 7, CreatedAt: noon})
+}
+
+func (w *world) hear(t *testing.T, c forge.Comment) (pipeline.Decision, string) {
+	t.Helper()
+	s := New(Options{
+		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
+		Link:        func(id string) string { return "https://ci.example/executions/" + id },
+		Environment: func(_ forge.Repo, name string) *Environment { return w.env },
+	})
+	e := forge.Event{Forge: "github", Kind: forge.Commented, Name: "issue_comment", Repo: repo, Sender: c.Author, Comment: &c}
+	d, err := s.Comment(t.Context(), w, pipeline.Delivery{Forge: "github", ID: "d1"}, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, marker := range []string{"reply-99", "reply-to-" + c.Author.ID, "help"} {
+		if body, ok := w.comments[marker]; ok {
+			said = append(said, body)
+		}
+	}
+	return d, strings.Join(said, "\n")
+}
+
+// waiting is an execution at a commit whose gate go-live waits since a minute.
+func waiting(id, sha string, approvers ...string) pipeline.Execution {
+	x := pipeline.Execution{
+		ID: id, Number: 3, Board: "board", Repo: repo, Status: pipeline.InProgress,
+		Trigger: pipeline.Trigger{SHA: sha, Pull: &forge.PullRequest{Number: 7}, Actor: alice},
+	}
+	x.Pipeline.Name = "web"
+	x.Pipeline.Stages = []pipeline.Stage{{Name: "Prod", Environment: "production"}}
+	x.Stages = []pipeline.StageExecution{{Name: "Prod", Status: pipeline.InProgress, Actions: []pipeline.ActionExecution{{
+		Name: "go-live", Status: pipeline.InProgress, StartedAt: noon.Add(-time.Minute),
+		Approval: &pipeline.ApprovalState{Token: "token-" + id, Approvers: approvers},
+	}}}}
+	return x
+}
+
+func ended(id, name string, status pipeline.Status) pipeline.Execution {
+	x := pipeline.Execution{ID: id, Number: 2, Repo: repo, Status: status, Trigger: pipeline.Trigger{SHA: headSHA, Pull: &forge.PullRequest{Number: 7}, Actor: alice}}
+	x.Pipeline.Name = name
+	return x
+}
+
+// TestWhoMay has everybody try everything: forges reference 5.4, second column.
+func TestWhoMay(t *testing.T) {
+	people := map[string]forge.User{"write": alice, "author": rita, "stranger": eve}
+	tests := []struct {
+		body string
+		may  []string // in order author, stranger, write
+	}{
+		{"/help", []string{"author", "write"}},
+		{"/status", []string{"author", "write"}},
+		{"/logs unit", []string{"author", "write"}},
+		{"/test", []string{"author", "write"}}, // of an internal pull request
+		{"/retest", []string{"author", "write"}},
+		{"/cancel", []string{"write"}},
+		{"/approve", []string{"write"}},
+		{"/reject", []string{"write"}},
+		{"/deploy production", []string{"write"}},
+		{"/rollback production", []string{"write"}},
+	}
+	for _, tt := range tests {
+		var may []string
+		for _, name := range []string{"author", "stranger", "write"} {
+			w := newWorld()
+			w.log = "a line"
+			w.executions = []pipeline.Execution{waiting("x1", headSHA), ended("x0", "web", pipeline.Failed)}
+			unit := pipeline.ActionExecution{Name: "unit", Job: "b1"}
+			w.executions[0].Stages = append(w.executions[0].Stages, pipeline.StageExecution{Name: "Build", Actions: []pipeline.ActionExecution{unit}})
+			w.executions[1].Pipeline.Stages = []pipeline.Stage{{Name: "Prod", Environment: "production"}}
+			w.executions[1].Stages = []pipeline.StageExecution{{Name: "Prod", Status: pipeline.Succeeded}}
+			d, said := w.say(t, people[name], tt.body)
+			if d.Decision == pipeline.DecisionActed || d.Decision == pipeline.DecisionStarted {
+				may = append(may, name)
+			} else if !strings.Contains(said, "was not done") || len(w.events)+len(w.runs)+len(w.reruns) > 0 {
+				t.Errorf("%s by %s: %+v, said %q, events %v, runs %v, reruns %v", tt.body, name, d, said, w.events, w.runs, w.reruns)
+			}
+		}
+		if diff := cmp.Diff(tt.may, may); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", tt.body, diff)
+		}
+	}
+}
+
+func TestNobodyIsHeardWhoIsABot(t *testing.T) {
+	w := newWorld()
+	d, said := w.say(t, forge.User{ID: "9", Login: "slipway[bot]", Bot: true}, "/test")
+	if d.Decision != pipeline.DecisionIgnored || said != "" || len(w.runs)+len(w.reactions) > 0 {
+		t.Errorf("got %+v, %q", d, said)
+	}
+}
+
+func TestAnyOtherCommentIsLeftAlone(t *testing.T) {
+	w := newWorld()
+	if d, said := w.say(t, eve, "nice work\n/lgtm"); d.Reason != "the comment has no command" || said != "" || len(w.reactions) > 0 {
+		t.Errorf("got %+v, %q, %v", d, said, w.reactions)
+	}
+}
+
+// A stranger's pull request: nobody tests it without naming the commit that
+// they have looked at, and only who may write does (forges reference 4.2).
+func TestStrangersNeedApprovalOfTheirCommit(t *testing.T) {
+	tests := []struct {
+		name, body string
+		who        forge.User
+		want       string // in the reply; empty: it runs
+	}{
+		{"the author", "/test", rita, "it needs the permission to write (you have read)"},
+		{"the author, with the commit", "/ok-to-test " + headSHA, rita, "it needs the permission to write"},
+		{"someone unknown", "/ok-to-test " + headSHA, eve, "it needs the permission to write (you have none)"},
+		{"without a commit", "/ok-to-test", alice, "say which commit you have looked at: `/ok-to-test 1111111`"},
+		{"a commit that was the head", "/ok-to-test " + oldSHA, alice, "2222222 is not the head any more, which is 1111111"},
+		{"too little of a commit", "/ok-to-test 111", alice, "at least its first seven digits"},
+		{"test is no way around it", "/test all", alice, "write `/ok-to-test 1111111`"},
+		{"nor is deploy", "/deploy production", alice, "is not deployed"},
+		{"the head", "/ok-to-test " + headSHA[:7], alice, ""},
+		{"as CodeBuild writes it", "/codebuild_run(" + headSHA + ")", alice, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			w.pr.HeadRepoID = "666"
+			d, said := w.say(t, tt.who, tt.body)
+			switch {
+			case tt.want == "" && (d.Decision != pipeline.DecisionStarted || len(w.runs) != 1 || !slices.Contains(w.reactions, "eyes")):
+				t.Errorf("got %+v, %q", d, said)
+			case tt.want != "" && (d.Decision != pipeline.DecisionIgnored || !strings.Contains(said, tt.want) || len(w.runs) > 0):
+				t.Errorf("got %+v, %q, runs %v", d, said, w.runs)
+			}
+		})
+	}
+}
+
+func TestApprove(t *testing.T) {
+	tests := []struct {
+		name, body string
+		who        forge.User
+		change     func(w *world)
+		comment    func(c *forge.Comment)
+		want       string // in the reply; empty: it is answered
+	}{
+		{name: "the one gate", body: "/approve", who: alice},
+		{name: "by name and with words", body: "/approve GO-LIVE -m 'ship it'", who: alice},
+		{name: "by its stage", body: "/reject prod", who: alice},
+		{name: "no such gate", body: "/approve staging", who: alice, want: "no such gate waits"},
+		{name: "another run", body: "/approve --run 4", who: alice, want: "no such gate waits"},
+		{name: "its run", body: "/approve --run 3", who: alice},
+		{name: "two gates", body: "/approve", who: alice, change: func(w *world) {
+			w.executions = append(w.executions, waiting("x2", headSHA))
+		}, want: "several gates wait, name one: `go-live` (web, `--run x1`), `go-live` (web, `--run x2`)"},
+		{name: "the head has moved", body: "/approve", who: alice, change: func(w *world) {
+			w.executions[0].Trigger.SHA = oldSHA
+		}, want: "2222222 is not the head any more, which is 1111111"},
+		{name: "another commit is named", body: "/approve --sha " + oldSHA, who: alice, want: "the gate waits at 1111111"},
+		{name: "the gate came after the comment", body: "/approve", who: alice, change: func(w *world) {
+			w.executions[0].Stages[0].Actions[0].StartedAt = noon.Add(time.Second)
+		}, want: "was not there yet"},
+		{name: "a review of another commit", body: "/approve", who: alice, comment: func(c *forge.Comment) {
+			c.Review, c.SHA = true, oldSHA
+		}, want: "the review is of 2222222"},
+		{name: "not one of the approvers", body: "/approve", who: alice, change: func(w *world) {
+			w.executions = []pipeline.Execution{waiting("x1", headSHA, "bob", "team/release", "other/ops")}
+		}, want: "you are not one of the gate's approvers"},
+		{name: "named", body: "/approve", who: rita, change: func(w *world) {
+			w.executions = []pipeline.Execution{waiting("x1", headSHA, "@Rita")}
+		}},
+		{name: "in a named team", body: "/approve", who: alice, change: func(w *world) {
+			w.executions = []pipeline.Execution{waiting("x1", headSHA, "bob", "team/release")}
+			w.teams["octo/release/alice"] = true
+		}},
+		{name: "named, but a stranger to the repository", body: "/approve", who: eve, change: func(w *world) {
+			w.executions = []pipeline.Execution{waiting("x1", headSHA, "eve")}
+		}, want: "it needs the permission to read"},
+		{name: "the server's approvers win over the file's", body: "/approve", who: alice, change: func(w *world) {
+			w.executions = []pipeline.Execution{waiting("x1", headSHA, "alice")}
+			w.env = &Environment{Name: "production", Approvers: []string{"bob"}}
+		}, want: "you are not one of the gate's approvers"},
+		{name: "one's own execution", body: "/approve", who: alice, change: func(w *world) {
+			w.env = &Environment{Name: "production", PreventSelfReview: true}
+		}, want: "who started an execution may not approve it here"},
+		{name: "a refusal of the engine", body: "/approve", who: alice, change: func(w *world) {
+			w.refusal = &pipeline.Refusal{Code: pipeline.ApprovalAlreadyCompleted, Msg: "bob has answered already"}
+		}, want: "bob has answered already"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			w.executions = []pipeline.Execution{waiting("x1", headSHA)}
+			if tt.change != nil {
+				tt.change(w)
+			}
+			c := forge.Comment{ID: "99", Body: tt.body, Author: tt.who, Pull: 7, CreatedAt: noon}
+			if tt.comment != nil {
+				tt.comment(&c)
+			}
+			d, said := w.hear(t, c)
+			if tt.want != "" {
+				if d.Decision != pipeline.DecisionIgnored || !strings.Contains(said, tt.want) || w.refusal == nil && len(w.events) > 0 {
+					t.Errorf("got %+v, %q, events %+v", d, said, w.events)
+				}
+				return
+			}
+			if d.Decision != pipeline.DecisionActed || len(w.events) != 1 {
+				t.Fatalf("got %+v, %q, events %+v", d, said, w.events)
+			}
+			e := w.events[0]
+			if e.Type != pipeline.ApprovalGiven || e.Token != "token-x1" || e.Stage != "Prod" || e.Action != "go-live" || e.By != tt.who.Login ||
+				e.Enable != strings.HasPrefix(tt.body, "/approve") || strings.Contains(tt.body, "ship it") != (e.Reason == "ship it") {
+				t.Errorf("got event %+v", e)
+			}
+		})
+	}
+}
+
+func TestCancelIsForStartersToo(t *testing.T) {
+	w := newWorld()
+	w.executions = []pipeline.Execution{waiting("x1", headSHA), ended("x0", "web", pipeline.Failed)}
+	w.executions[0].Trigger.Actor = rita
+	if d, said := w.say(t, rita, "/cancel --abandon"); d.Decision != pipeline.DecisionActed || len(w.events) != 1 || w.events[0].Stop != pipeline.StopAbandon {
+		t.Errorf("got %+v, %q, %+v", d, said, w.events)
+	}
+	if _, said := w.say(t, alice, "/cancel nothing-of-that-name"); !strings.Contains(said, "nothing of that is running") {
+		t.Errorf("said %q", said)
+	}
+}
+
+func TestRetestRunsWhatDidNotSucceed(t *testing.T) {
+	w := newWorld()
+	w.executions = []pipeline.Execution{ended("a2", "lint", pipeline.Succeeded), ended("b1", "unit", pipeline.Failed), ended("a1", "lint", pipeline.Failed), ended("c1", "slow", pipeline.Stopped)}
+	d, said := w.say(t, alice, "/retest")
+	if diff := cmp.Diff([]string{"b1", "c1"}, w.reruns); diff != "" || d.Decision != pipeline.DecisionStarted || !strings.Contains(said, "[unit](https://ci.example/executions/again-b1)") {
+		t.Errorf("%+v, %q (-want +got)\n%s", d, said, diff)
+	}
+}
+
+func TestRollbackTakesTheGoodOneBefore(t *testing.T) {
+	deployed := func(id string, status pipeline.Status) pipeline.Execution {
+		x := ended(id, "web", status)
+		x.Trigger.Pull = nil
+		x.Pipeline.Stages = []pipeline.Stage{{Name: "Prod", Environment: "production"}}
+		x.Stages = []pipeline.StageExecution{{Name: "Prod", Status: status}}
+		return x
+	}
+	for name, tt := range map[string]struct {
+		executions []pipeline.Execution
+		body, want string
+	}{
+		"what is there succeeded":    {[]pipeline.Execution{deployed("x3", pipeline.Succeeded), deployed("x2", pipeline.Failed), deployed("x1", pipeline.Succeeded)}, "/rollback production", "x1"},
+		"what is there failed":       {[]pipeline.Execution{deployed("x3", pipeline.Failed), deployed("x2", pipeline.Succeeded)}, "/rollback production", "x2"},
+		"a named one":                {[]pipeline.Execution{deployed("x3", pipeline.Succeeded), deployed("x2", pipeline.Succeeded), deployed("x1", pipeline.Succeeded)}, "/rollback production --to x1", "x1"},
+		"nothing was there before":   {[]pipeline.Execution{deployed("x3", pipeline.Succeeded)}, "/rollback production", ""},
+		"another environment's name": {[]pipeline.Execution{deployed("x3", pipeline.Failed), deployed("x2", pipeline.Succeeded)}, "/rollback staging", ""},
+	} {
+		w := newWorld()
+		w.executions, w.pr.Closed = tt.executions, true
+		_, said := w.say(t, alice, tt.body)
+		switch {
+		case tt.want == "" && len(w.events) > 0, tt.want != "" && (len(w.events) != 1 || w.events[0].Target != tt.want || w.events[0].Type != pipeline.RollbackWanted):
+			t.Errorf("%s: %+v, %q", name, w.events, said)
+		}
+	}
+}
+
+// One reply for the whole comment, one reaction, and a stranger's replies are
+// one comment that is updated.
+func TestReplies(t *testing.T) {
+	w := newWorld()
+	d, said := w.say(t, alice, "/slipway tset\n/deploy prod extra\n/status\n/cancel")
+	for _, want := range []string{"did you mean `/test`?", "there are too many arguments; usage: `/deploy ENV", "Nothing has run for 1111111.", "nothing of that is running"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not in the reply:\n%s", want, said)
+		}
+	}
+	if len(w.comments) != 1 || !slices.Equal(w.reactions, []string{"confused"}) || d.Decision != pipeline.DecisionActed {
+		t.Errorf("comments %v, reactions %v, decision %+v", w.comments, w.reactions, d)
+	}
+	w = newWorld()
+	for i := range 3 {
+		w.hear(t, forge.Comment{ID: fmt.Sprint(i), Body: "/deploy production", Author: eve, Pull: 7, CreatedAt: noon})
+	}
+	if len(w.comments) != 1 || w.comments["reply-to-3"] == "" {
+		t.Errorf("comments %v", w.comments)
+	}
+	w.say(t, rita, "/help")
+	if body := w.comments["help"]; !strings.Contains(body, "`/status") || strings.Contains(body, "`/deploy") {
+		t.Errorf("help for who may read:\n%s", body)
+	}
+}
+
+// Output of builds is attackers' text.
+func TestLogsStayWithinTheirFence(t *testing.T) {
+	w := newWorld()
+	w.log = "one\ntwo\n\x1b[31mred\x1b[0m\x07\n```\n</details> @everyone\n"
+	w.executions = []pipeline.Execution{ended("x1", "web", pipeline.Failed)}
+	w.executions[0].Stages = []pipeline.StageExecution{{Name: "Build", Actions: []pipeline.ActionExecution{{Name: "unit", Job: "b1", Status: pipeline.Failed}}}}
+	_, said := w.say(t, rita, "/logs unit -n 3")
+	if strings.Contains(said, "two") || strings.Contains(said, "\x1b") || !strings.Contains(said, "````\nred\n```\n</details> @everyone\n````") {
+		t.Errorf("said:\n%s", said)
+	}
+	if _, said := w.say(t, rita, "/logs unit -n 201"); !strings.Contains(said, "-n wants a number from 1 to 200") {
+		t.Errorf("said %q", said)
+	}
+}
+
+// Each command of the table is done by something, and the reference names it.
+func TestTableIsWhole(t *testing.T) {
+	if len(acts) != len(Commands) {
+		t.Errorf("%d acts, %d commands", len(acts), len(Commands))
+	}
+	for _, s := range Commands {
+		if acts[s.Name] == nil || !strings.Contains(Reference(), "`/"+s.Name) || s.Help == "" || s.Who == "" {
+			t.Errorf("%s: incomplete", s.Name)
+		}
+	}
+}

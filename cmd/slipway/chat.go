@@ -1,0 +1,28 @@
+package main
+
+import (
+	"time"
+
+	"github.com/slipway-ci/slipway/chat"
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// listen has comments on pull requests read, of the forges that can be asked
+// who wrote them.
+func (p *platform) listen() {
+	p.orchestrator.Listen(chat.New(chat.Options{
+		Forges:  map[string]chat.Forge{githubForge: p.forges.github},
+		Records: p.store, Logs: p.logs, Environment: p.environment, PrefixOnly: p.cfg.ChatPrefixOnly,
+		Link: func(id string) string { return p.cfg.ExternalURL + "/executions/" + id },
+		Now:  time.Now, Log: p.log,
+	}))
+}
+
+// environment is what the server's configuration says of an environment.
+func (p *platform) environment(repo forge.Repo, name string) *chat.Environment {
+	e := p.cfg.Environment(repo.Forge+"/"+repo.FullName(), name)
+	if e == nil {
+		return nil
+	}
+	return &chat.Environment{Name: e.Name, Approvers: e.Approvers, PreventSelfReview: e.PreventSelfReview}
+}
