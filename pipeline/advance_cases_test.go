@@ -388,6 +388,16 @@ func TestCase28RollbackOnFailure(t *testing.T) {
 	expect(t, w, "X3.Deploy/d:Failed X3.Deploy:Failed X3:Failed")
 }
 
+// A definition that can't be read doesn't change what is known of the pipeline.
+func TestBrokenDefinitionLeavesTheBoardAsItIs(t *testing.T) {
+	w := newWorld(t)
+	w.through(f1(SupersededMode), BuildSucceeded)
+	w.send(Event{Type: StartRequested, Start: &Start{ID: "broken", Pipeline: broken(w.b.Repo).Pipeline, Repo: w.b.Repo, Problem: &UserError{Msg: "broken"}}})
+	if diff := cmp.Diff([]string{"Source", "Build", "Deploy"}, w.b.Order); diff != "" || w.b.Mode != SupersededMode {
+		t.Errorf("mode %s (-want +got)\n%s", w.b.Mode, diff)
+	}
+}
+
 // Nobody who waits gets between a failure and its rollback.
 func TestRollbackTakesTheLock(t *testing.T) {
 	w := newWorld(t)

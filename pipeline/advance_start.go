@@ -46,7 +46,9 @@ func (s *step) start() {
 		s.end(x, status, x.Gate)
 		return
 	}
-	s.define(in.Pipeline)
+	if in.Problem == nil { // what stands in for an unreadable definition says nothing
+		s.define(in.Pipeline)
+	}
 	if s.supersedeOlderHeads(x); !x.Status.Ended() {
 		s.arrive(x, 0)
 	}
