@@ -392,7 +392,7 @@ func TestCase28RollbackOnFailure(t *testing.T) {
 func TestBrokenDefinitionLeavesTheBoardAsItIs(t *testing.T) {
 	w := newWorld(t)
 	w.through(f1(SupersededMode), BuildSucceeded)
-	w.send(Event{Type: StartRequested, Start: &Start{ID: "broken", Pipeline: broken(w.b.Repo).Pipeline, Repo: w.b.Repo, Problem: &UserError{Msg: "broken"}}})
+	w.send(Event{Type: StartRequested, Start: &Start{ID: "broken", Pipeline: broken(w.b.Repo, nil).Pipeline, Repo: w.b.Repo, Problem: &UserError{Msg: "broken"}}})
 	if diff := cmp.Diff([]string{"Source", "Build", "Deploy"}, w.b.Order); diff != "" || w.b.Mode != SupersededMode {
 		t.Errorf("mode %s (-want +got)\n%s", w.b.Mode, diff)
 	}
