@@ -65,6 +65,7 @@ type Service struct {
 	records   Records
 	logs      Logs
 	artifacts Artifacts
+	caches    CacheStore // nil: none are kept
 	orders    Orders
 	events    pipeline.Events
 	now       func() time.Time

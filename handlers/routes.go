@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 	"runtime/debug"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -98,6 +99,9 @@ func (s *Server) api() []route {
 			route{put, job + "/build", working, w.report, "Report the phases so far", fence, asJSON(pipeline.Build{}), 204, body{}},
 			route{put, job + "/artifacts", working, w.putArtifact, "Store an artifact", append([]param{{"name", "string", "of the artifact"}, {"format", "string", "zip, tar.gz or tar.zst"}, {"files", "integer", "in the artifact"}}, fence...), asBytes("application/octet-stream"), 201, asJSON(pipeline.Artifact{})},
 			route{get, job + "/artifacts/{digest}", working, w.getArtifact, "Fetch an artifact that the job's assignment names", fence, body{}, 200, asBytes("application/octet-stream")},
+			route{get, job + "/cache/entry", working, w.findCache, "Find an entry of the project's cache", append(slices.Clone(cacheQuery), fence...), body{}, 200, asJSON(pipeline.CacheEntry{})},
+			route{get, job + "/cache", working, w.getCache, "Fetch an entry of the project's cache", append(slices.Clone(cacheQuery), fence...), body{}, 200, asBytes("application/octet-stream")},
+			route{put, job + "/cache", working, w.putCache, "Save an entry of the project's cache", append(slices.Clone(cacheQuery), fence...), asBytes("application/octet-stream"), 201, asJSON(pipeline.CacheEntry{})},
 			route{post, job + "/complete", working, w.complete, "End a job", fence, asJSON(completion{}), 204, body{}},
 		)
 	}

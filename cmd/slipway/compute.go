@@ -2,23 +2,31 @@ package main
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/runner"
 )
 
 // everyCompute lets runners take builds of every compute type that the server
 // knows. What a type means comes with the order, so a runner needs to know of
 // none; labels say which runners a build is for.
 type everyCompute struct {
-	pipeline.Control
+	workerControl
 	types []string
 }
 
-func newEveryCompute(c pipeline.Control, cfg config.Config) everyCompute {
+// workerControl is all that the server has for workers.
+type workerControl interface {
+	pipeline.Control
+	pipeline.Caches
+}
+
+func newEveryCompute(c workerControl, cfg config.Config) everyCompute {
 	return everyCompute{c, slices.Sorted(maps.Keys(cfg.ComputeTypes))}
 }
 
@@ -33,5 +41,21 @@ func (e everyCompute) Claim(ctx context.Context, w pipeline.Worker, wait time.Du
 			}
 		}
 	}
-	return e.Control.Claim(ctx, w, wait)
+	return e.workerControl.Claim(ctx, w, wait)
 }
+
+// jobCache is the cache that one job has at its server.
+type jobCache struct {
+	caches pipeline.Caches
+	ref    pipeline.JobRef
+}
+
+func (c jobCache) Restore(ctx context.Context, q pipeline.CacheQuery) (pipeline.CacheEntry, io.ReadCloser, error) {
+	return c.caches.RestoreCache(ctx, c.ref, q)
+}
+
+func (c jobCache) Save(ctx context.Context, q pipeline.CacheQuery, r io.Reader) (pipeline.CacheEntry, error) {
+	return c.caches.SaveCache(ctx, c.ref, q, r)
+}
+
+var _ runner.Cache = jobCache{}

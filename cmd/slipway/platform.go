@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,7 @@ import (
 	"github.com/slipway-ci/slipway/runner/source"
 	"github.com/slipway-ci/slipway/store"
 	"github.com/slipway-ci/slipway/store/artifacts"
+	"github.com/slipway-ci/slipway/store/caches"
 	blobstore "github.com/slipway-ci/slipway/store/blobs"
 	"github.com/slipway-ci/slipway/store/logs"
 )
@@ -38,6 +40,7 @@ type platform struct {
 	bucketCheck  *recentCheck
 	blobs        artifactStore
 	logs         logStore
+	caches       *caches.Store
 	forges       *forges
 	host         *local.Host
 	mirrors      *source.Store
@@ -46,7 +49,8 @@ type platform struct {
 	admission    *dispatch.Admission // of agents
 	orchestrator *pipeline.Orchestrator
 	relay        *pipeline.Relay
-	reporters    []*notify.Reporter
+	reporters    []teller
+	targets      map[string]*notify.Target // of notifications, by name
 	closers      []func() error
 }
 
@@ -62,6 +66,10 @@ func newPlatform(ctx context.Context, cfg config.Config, log *slog.Logger) (*pla
 		return nil, err
 	}
 	p.wire()
+	if err := p.wireTargets(ctx); err != nil {
+		p.close()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -101,16 +109,19 @@ func (p *platform) openState(ctx context.Context) error {
 	p.bucketCheck = newRecentCheck(p.bucket.Check)
 	p.blobs = artifactStore{artifacts.New(p.bucket, p.store.Removals())}
 	p.logs = logStore{logs.New(p.bucket, p.store.LogTail(), time.Now)}
+	p.caches = caches.New(p.bucket, time.Now)
 	return nil
 }
 
 func (p *platform) wire() {
 	now := time.Now
 	o := &orders{cfg: p.cfg, credentials: p.forges, bundler: bundles{p.mirrors, p.cfg.Data}, blobs: p.blobs, now: now}
-	p.control = dispatch.New(p.jobs, p.store, p.logs, p.blobs, o, p.inbox, now, p.log)
+	marks := &announcements{Store: p.store, lists: p.lists()}
+	p.control = dispatch.New(p.jobs, marks, p.logs, p.blobs, o, p.inbox, now, p.log)
+	p.control.KeepCaches(p.caches)
 	p.fleet = p.control.Fleet(p.store, fleetOptions(p.cfg))
 	p.admission = dispatch.NewAdmission(p.store, now)
-	p.relay = pipeline.NewRelay(p.store, p.control, p.inbox, p.cfg.Limits.Lease, now, p.log)
+	p.relay = pipeline.NewRelay(marks, p.control, p.inbox, p.cfg.Limits.Lease, now, p.log)
 	defs := &definitions{cfg: p.cfg, credentials: p.forges, files: p.mirrors}
 	retries := p.cfg.Limits.InfrastructureRetries
 	if retries == 0 {
@@ -121,18 +132,19 @@ func (p *platform) wire() {
 		BuildTimeout: p.cfg.Limits.BuildTimeout, ExternalURL: p.cfg.ExternalURL,
 	}
 	p.orchestrator = pipeline.NewOrchestrator(p.store, p.forges, defs, p.relay, rules, now, p.log)
+	p.listen()
 	p.reporters = p.wireReporters()
 }
 
 // wireReporters makes one reporter for each forge. The built-in host's checks
 // are Slipway's own pages, so its list is only emptied.
-func (p *platform) wireReporters() []*notify.Reporter {
+func (p *platform) wireReporters() []teller {
 	spacing := p.cfg.Limits.ReportSpacing
 	if spacing == 0 {
 		spacing = notify.Spacing(p.cfg.GitHub.APIURL)
 	}
 	reported := map[string]notify.Forge{githubForge: {Checks: p.forges.github, Statuses: p.forges.github, Spacing: spacing}}
-	var out []*notify.Reporter
+	var out []teller
 	for _, name := range []string{githubForge, localForge} {
 		out = append(out, notify.New(p.store.Reports(name), p.store, notify.Options{
 			Forges: reported, BaseURL: p.cfg.ExternalURL, Log: p.log,
@@ -171,6 +183,9 @@ func (p *platform) run(ctx context.Context) error {
 	for _, r := range p.reporters {
 		g.Go(func() error { return r.Run(ctx) })
 	}
+	for _, t := range p.targets {
+		g.Go(func() error { return t.Run(ctx) })
+	}
 	g.Go(func() error { return p.host.Run(ctx) })
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { p.tidy(ctx); return nil })
@@ -179,6 +194,9 @@ func (p *platform) run(ctx context.Context) error {
 
 // uploadTime is the age at which an upload that never ended is taken away.
 const uploadTime = 24 * time.Hour
+
+// cacheTime is how long an entry of a cache is kept after it was saved.
+const cacheTime = 14 * 24 * time.Hour
 
 // tidyInterval is how often leftovers are looked for.
 const tidyInterval = time.Hour
@@ -192,6 +210,9 @@ func (p *platform) tidy(ctx context.Context) {
 		}
 		if _, err := p.blobs.Sweep(ctx, time.Now().Add(-uploadTime)); err != nil && ctx.Err() == nil {
 			p.log.WarnContext(ctx, "tidying the blob store", "error", err)
+		}
+		if _, err := p.caches.Sweep(ctx, time.Now().Add(-cacheTime)); err != nil && ctx.Err() == nil {
+			p.log.WarnContext(ctx, "tidying the caches", "error", err)
 		}
 		if err := p.bucket.SweepProbes(ctx, time.Now().Add(-tidyInterval)); err != nil && ctx.Err() == nil {
 			p.log.WarnContext(ctx, "tidying the blob store", "error", err)
@@ -217,7 +238,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 	return handlers.New(handlers.Options{
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
 		Executions: p.store, Boards: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
-		DeadLetters: deadLetters{p.inbox}, Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
+		DeadLetters: deadLetters{p.inbox, p}, Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
 		Fleet: p.fleet, Agents: p.admission, AgentControl: p.fleet,
 		Git: gitHost{p.host, p.cfg.AdminToken, p.log},
 		Access: handlers.Access{
@@ -274,11 +295,29 @@ func (p *platform) depths(ctx context.Context) (map[string]int64, error) {
 }
 
 // deadLetters and workers say the queue's words in the API's types.
-type deadLetters struct{ inbox *queue.Inbox }
+type deadLetters struct {
+	inbox    *queue.Inbox
+	platform *platform
+}
 
 func (d deadLetters) DeadLetters(ctx context.Context, limit int, after string) (pipeline.Page[handlers.DeadLetter], error) {
+	if limit <= 0 {
+		limit = 50
+	}
+	var out pipeline.Page[handlers.DeadLetter]
+	if after == "" || strings.HasPrefix(after, messagePrefix) {
+		messages, err := d.platform.deadMessages(ctx, limit, after)
+		if err != nil {
+			return out, err
+		}
+		out.Items, after, limit = messages, "", limit-len(messages)
+		if limit == 0 {
+			out.Next = messages[len(messages)-1].ID
+			return out, nil
+		}
+	}
 	page, err := d.inbox.DeadLetters(ctx, limit, after)
-	out := pipeline.Page[handlers.DeadLetter]{Next: page.Next}
+	out.Next = page.Next
 	for _, l := range page.Items {
 		out.Items = append(out.Items, handlers.DeadLetter(l))
 	}
@@ -286,6 +325,9 @@ func (d deadLetters) DeadLetters(ctx context.Context, limit int, after string) (
 }
 
 func (d deadLetters) ReplayDeadLetter(ctx context.Context, id string) error {
+	if strings.HasPrefix(id, messagePrefix) {
+		return d.platform.resend(ctx, id)
+	}
 	return d.inbox.ReplayDead(ctx, id)
 }
 

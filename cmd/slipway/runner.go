@@ -84,13 +84,13 @@ func (a *app) remoteRunner(ctx context.Context, cfg config.Config) error {
 }
 
 // runRunner runs builds in the server's own process.
-func (a *app) runRunner(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger) error {
+func (a *app) runRunner(ctx context.Context, cfg config.Config, control workerControl, log *slog.Logger) error {
 	return a.work(ctx, cfg, control, log, false, nil)
 }
 
 // work runs builds until ctx ends and those under way have finished. Artifacts
 // on their way to a server elsewhere, if remote, are kept until they are there.
-func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Control, log *slog.Logger, remote bool, retryable func(error) bool) error {
+func (a *app) work(ctx context.Context, cfg config.Config, control workerControl, log *slog.Logger, remote bool, retryable func(error) bool) error {
 	place, err := a.openEngine(ctx, cfg, cfg.Runner.Slots, log)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func (a *app) work(ctx context.Context, cfg config.Config, control pipeline.Cont
 				return pipeline.Build{}, pipeline.Outcome{Status: pipeline.BuildFault, Message: "the job has no order"}
 			}
 			return runner.Run(ctx, runner.Options{
-				Engine: place.Engine, Source: mirrors, Temp: place.temp, Name: me, Log: log,
+				Engine: place.Engine, Source: mirrors, Temp: place.temp, Name: me, Log: log, Cache: jobCache{control, job.Job.Ref()},
 				Inputs: func(ctx context.Context, digest string) (io.ReadCloser, error) {
 					return control.Artifact(ctx, job.Job.Ref(), digest)
 				},

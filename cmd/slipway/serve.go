@@ -195,12 +195,12 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 // observed counts the builds that end in this process, as the worker API does
 // those of other processes.
 type observed struct {
-	pipeline.Control
+	workerControl
 	server *handlers.Server
 }
 
 func (o observed) Complete(ctx context.Context, ref pipeline.JobRef, b pipeline.Build, out pipeline.Outcome) error {
-	err := o.Control.Complete(ctx, ref, b, out)
+	err := o.workerControl.Complete(ctx, ref, b, out)
 	if err == nil {
 		o.server.ObserveBuild(b)
 	}

@@ -98,6 +98,40 @@ func (c *Client) Artifact(ctx context.Context, ref pipeline.JobRef, digest strin
 	return c.open(ctx, call{method: http.MethodGet, path: path, query: query})
 }
 
+var _ pipeline.Caches = (*Client)(nil)
+
+func (c *Client) cache(ref pipeline.JobRef, q pipeline.CacheQuery) (path string, query url.Values) {
+	path, query = c.job(ref, "/cache")
+	query.Set("version", q.Version)
+	query.Set("key", q.Key)
+	query["fallback"] = q.Fallbacks
+	return path, query
+}
+
+// RestoreCache opens an entry of the project's cache.
+func (c *Client) RestoreCache(ctx context.Context, ref pipeline.JobRef, q pipeline.CacheQuery) (pipeline.CacheEntry, io.ReadCloser, error) {
+	var e pipeline.CacheEntry
+	path, query := c.cache(ref, q)
+	if err := c.send(ctx, http.MethodGet, path+"/entry", query, nil, &e); err != nil {
+		return e, nil, err
+	}
+	query.Set("key", e.Key) // what was found, also if another entry comes meanwhile
+	r, err := c.open(ctx, call{method: http.MethodGet, path: path, query: query})
+	return e, r, err
+}
+
+// SaveCache streams r to the server.
+func (c *Client) SaveCache(ctx context.Context, ref pipeline.JobRef, q pipeline.CacheQuery, r io.Reader) (pipeline.CacheEntry, error) {
+	var e pipeline.CacheEntry
+	path, query := c.cache(ref, q)
+	ctx, watch := newWatch(ctx)
+	defer watch.stop()
+	err := c.finish(ctx, call{
+		method: http.MethodPut, path: path, query: query, body: io.NopCloser(watch.reader(r)), media: "application/octet-stream",
+	}, &e)
+	return e, err
+}
+
 // Complete ends the job.
 func (c *Client) Complete(ctx context.Context, ref pipeline.JobRef, b pipeline.Build, o pipeline.Outcome) error {
 	path, query := c.job(ref, "/complete")
