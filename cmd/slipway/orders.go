@@ -93,6 +93,7 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 		ID: j.ID, Number: act.exec.Number, Project: projectName(p, x.Repo), Source: src, Image: o.image(p),
 		Buildspec: cmp.Or(act.set.Configuration[pipeline.ConfigBuildspec], p.Buildspec),
 		Timeout:   cmp.Or(j.Timeout, o.cfg.Limits.BuildTimeout), Trusted: j.Trusted, Privileged: p.Privileged && j.Trusted,
+		Retried: act.exec.Retried,
 	}
 	if act.def.Provider == pipeline.CommandsProvider {
 		if b.Buildspec, err = commandsSpec(act); err != nil {
@@ -301,6 +302,9 @@ func (o *orders) Deploy(ctx context.Context, j pipeline.Job, x pipeline.Executio
 	g, ok := groupNamed(o.cfg, name)
 	if !ok {
 		return nil, &pipeline.UserError{Code: "DeploymentGroupDoesNotExistException", Msg: fmt.Sprintf("the server has no deployment group %q", name)}
+	}
+	if err := mayDeploy(g, x.Repo, x.Trigger); err != nil {
+		return nil, err
 	}
 	d := &pipeline.DeployOrder{
 		ID: j.ID, Application: g.Application, Group: g.Name, Commit: x.Trigger.SHA,

@@ -147,6 +147,23 @@ func groupServes(g config.DeploymentGroup, repo forge.Repo) bool {
 	return strings.EqualFold(g.Repository, repo.Forge+"/"+repo.FullName())
 }
 
+// mayDeploy keeps a pipeline file from deploying what its group isn't for: the
+// server's configuration says which repository and branches that is. A tag needs
+// a pattern that begins with refs/tags/; a pull request never deploys.
+func mayDeploy(g config.DeploymentGroup, repo forge.Repo, t pipeline.Trigger) error {
+	branch, isBranch := strings.CutPrefix(t.Ref, "refs/heads/")
+	allowed := isBranch && deploysBranch(g, repo, branch) || !isBranch && len(g.Branches) > 0 && deploysBranch(g, repo, t.Ref)
+	switch {
+	case !groupServes(g, repo):
+		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: fmt.Sprintf("deployment group %q is not for %s", g.Name, repo.FullName())}
+	case t.Pull != nil || !t.Trusted:
+		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: "a pull request is not deployed to group " + g.Name}
+	case !allowed:
+		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: fmt.Sprintf("deployment group %q is not for %s: the server's configuration says which branches are", g.Name, t.Ref)}
+	}
+	return nil
+}
+
 // broken is the definition of a pipeline whose file has mistakes: an execution
 // that fails in its Source stage, with all of them.
 func broken(f pipeline.FilePipeline, project string) pipeline.Definition {

@@ -144,3 +144,37 @@ func TestAForksPipelineFileIsTheBases(t *testing.T) {
 		t.Errorf("the repository's own: got %+v", defs)
 	}
 }
+
+func TestWhatAGroupIsNotForIsNotDeployed(t *testing.T) {
+	own := forge.Repo{Forge: "local", Owner: "octo", Name: "web", DefaultBranch: "main"}
+	other := forge.Repo{Forge: "local", Owner: "octo", Name: "other", DefaultBranch: "main"}
+	g := config.DeploymentGroup{Name: "prod", Repository: "local/octo/web"}
+	wide := config.DeploymentGroup{Name: "prod", Repository: "local/octo/web", Branches: []string{"main", "release-*", "refs/tags/v*"}}
+	tests := []struct {
+		name  string
+		group config.DeploymentGroup
+		repo  forge.Repo
+		ref   string
+		pull  bool
+		want  string // part of why not; empty: it is
+	}{
+		{"default branch", g, own, "refs/heads/main", false, ""},
+		{"another repository", g, other, "refs/heads/main", false, "is not for octo/other"},
+		{"another branch", g, own, "refs/heads/dev", false, "is not for refs/heads/dev"},
+		{"a tag", g, own, "refs/tags/v1", false, "is not for refs/tags/v1"},
+		{"a pull request", g, own, "refs/heads/main", true, "a pull request is not deployed"},
+		{"a branch that matches", wide, own, "refs/heads/release-1", false, ""},
+		{"a tag that matches", wide, own, "refs/tags/v1", false, ""},
+		{"a tag that doesn't", wide, own, "refs/tags/main", false, "is not for refs/tags/main"},
+	}
+	for _, tt := range tests {
+		trigger := pipeline.Trigger{Ref: tt.ref, Trusted: true}
+		if tt.pull {
+			trigger.Pull = &forge.PullRequest{}
+		}
+		err := mayDeploy(tt.group, tt.repo, trigger)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
