@@ -110,6 +110,12 @@ func TestBuilds(t *testing.T) {
 	}
 }
 
+func TestPipelineFile(t *testing.T) {
+	if out := newPlace(t).slipway(0, "validate", "--strict", "pipeline"); !strings.Contains(out, "2 valid") {
+		t.Errorf("want the buildspec and the pipeline file, got:\n%s", out)
+	}
+}
+
 func TestDeployment(t *testing.T) {
 	p, root := newPlace(t), t.TempDir()
 	first := p.slipway(0, "deploy", "--root", root, "service")

@@ -230,6 +230,9 @@ func (r *reader) doubts(used map[string]bool) {
 					Message: "no action takes in artifact " + item.Text})
 			}
 		}
+		for _, t := range x.texts {
+			r.chosenByOthers(t)
+		}
 		deployed := slices.ContainsFunc(r.actions, func(o *actionAt) bool {
 			return o.stage == x.stage && r.get(o).Category == Deploy && x.before(r, o)
 		})
@@ -237,4 +240,22 @@ func (r *reader) doubts(used map[string]bool) {
 			r.f.Warnf(x.at, spDoubtful, "%s: an approval after a deployment in one stage keeps others out until it is answered", x.where)
 		}
 	}
+}
+
+// othersKeys are outputs of the source whose text whoever pushes chooses.
+var othersKeys = []string{"CommitMessage", "BranchName", "SourceBranchName", "TagName", "PullRequestTitle"}
+
+// chosenByOthers warns of such a text in a command, which a shell would run.
+func (r *reader) chosenByOthers(t text) {
+	if !strings.Contains(t.where, ".commands[") {
+		return
+	}
+	_, _ = Expand(t.value, func(namespace, key string) (string, bool) { // its mistakes were reported
+		if namespace == namespaceOf(r.source.name) && slices.Contains(othersKeys, key) {
+			r.f.Report(t.at, specfile.Problem{Severity: specfile.Warning, Code: spDoubtful,
+				Message: fmt.Sprintf("%s: #{%s.%s} is chosen by whoever pushes, and the shell would run what is in it", t.where, namespace, key),
+				Hint:    "pass it in env, and write \"$NAME\" in the command"})
+		}
+		return "", true
+	})
 }

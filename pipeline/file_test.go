@@ -1,12 +1,15 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v4"
 )
 
 // The example of CodePipeline reference 6.1, less what is not supported yet.
@@ -228,6 +231,8 @@ func TestMistakesInFiles(t *testing.T) {
 6:21 SP501 warning: no action takes in artifact o
 6:41 SP501 warning: stages[0].actions[0].env.API_TOKEN: this looks like a secret, and everybody who reads the repository reads it
 8:5 SP501 warning: stages[0].actions[2]: an approval after a deployment in one stage keeps others out until it is answered`},
+		{"what others choose is no command", actionsFile("  - {run: b, commands: [\"echo #{app.CommitMessage}\"], env: {M: \"#{app.CommitMessage}\"}}\n"), `
+5:25 SP501 warning: stages[0].actions[0].commands[0]: #{app.CommitMessage} is chosen by whoever pushes, and the shell would run what is in it (pass it in env, and write "$NAME" in the command)`},
 		{"paths out of the repository", actionsFile("  - {build: b, buildspec: ../x.yml}\n  - {http: h, url: file:///etc/passwd}\n"), `
 5:27 SP203 stages[0].actions[0].buildspec: want a path within the repository, have "../x.yml"
 6:20 SP203 stages[0].actions[1].url: want an address that begins with https:// or http://, have "file:///etc/passwd"`},
@@ -269,4 +274,59 @@ func FuzzParseFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The schema says of the example, and of what is wrong with it, what ParseFile
+// says.
+func TestFileSchema(t *testing.T) {
+	var doc any
+	if err := json.Unmarshal(FileSchema(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("pipeline.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("pipeline.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, valid := range map[string]bool{
+		wholeFile:                                                     true,
+		actionsFile("  - {build: b}\n"):                               true,
+		actionsFile("  - {build: b, x-a: 1}\n"):                       true,
+		actionsFile("  - {build: b, b: 1}\n"):                         false,
+		actionsFile("  - {helm: b}\n"):                                false,
+		actionsFile("  - {run: b}\n"):                                 false,
+		actionsFile("  - {run: b, test: c, commands: [x]}\n"):         false,
+		"mode: fast\n" + actionsFile("  - {build: b}\n"):              false,
+		"on: {schedule: []}\n" + actionsFile("  - {build: b}\n"):      false,
+		"on: {push: {tags: v1}}\n" + actionsFile("  - {build: b}\n"):  true,
+		"sources: {app: {s3: b}}\n" + actionsFile("  - {build: b}\n"): false,
+		"slipway: 1\n": false,
+	} {
+		var value any
+		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Validate(plain(value)); (err == nil) != valid {
+			t.Errorf("%s\nvalid = %v, want %v: %v", text, err == nil, valid, err)
+		}
+		if got := !ParseFile("x.yml", []byte(text))[0].Problems.HasErrors(); got != valid {
+			t.Errorf("%s\nParseFile: valid = %v, want %v", text, got, valid)
+		}
+	}
+}
+
+// plain is what JSON would have made of a YAML value.
+func plain(v any) any {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	var out any
+	if err := json.Unmarshal(data, &out); err != nil {
+		return err.Error()
+	}
+	return out
 }

@@ -112,7 +112,7 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 	)
 	for group, commands := range map[string][]*cobra.Command{
 		"run":   {a.demoCommand(), a.upCommand(), a.serverCommand(), a.runnerCommand(), a.agentCommand()},
-		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand()},
+		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand(), a.importCommand()},
 		"ask": {
 			a.executionsCommand(), a.logsCommand(), a.stopCommand(), a.retryCommand(),
 			a.startCommand(), a.approveCommand(), a.rejectCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackStageCommand(),
