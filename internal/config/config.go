@@ -38,16 +38,18 @@ type Config struct {
 	Engine        string `yaml:"engine" env:"SLIPWAY_ENGINE" doc:"What builds run in: docker, or host (which isolates nothing)."`
 	Image         string `yaml:"image" env:"SLIPWAY_IMAGE" doc:"Image of a build whose project names none."`
 
-	Redis         Redis         `yaml:"redis"`
-	Runner        Runner        `yaml:"runner"`
-	Agent         Agent         `yaml:"agent"`
-	GitHub        GitHub        `yaml:"github"`
-	Requests      Requests      `yaml:"requests"`
-	Limits        Limits        `yaml:"limits"`
-	Retention     Retention     `yaml:"retention"`
-	Notifications Notifications `yaml:"notifications"`
-	Server        string        `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
-	Token         string        `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
+	Redis           Redis           `yaml:"redis"`
+	Runner          Runner          `yaml:"runner"`
+	Agent           Agent           `yaml:"agent"`
+	GitHub          GitHub          `yaml:"github"`
+	Bitbucket       Bitbucket       `yaml:"bitbucket"`
+	BitbucketServer BitbucketServer `yaml:"bitbucket_server"`
+	Requests        Requests        `yaml:"requests"`
+	Limits          Limits          `yaml:"limits"`
+	Retention       Retention       `yaml:"retention"`
+	Notifications   Notifications   `yaml:"notifications"`
+	Server          string          `yaml:"server" env:"SLIPWAY_SERVER" doc:"The server that runners, agents and commands talk to."`
+	Token           string          `yaml:"token" env:"SLIPWAY_TOKEN" secret:"yes" doc:"The token that they talk to it with."`
 	// ChatPrefixOnly is for where another bot listens, too.
 	ChatPrefixOnly bool `yaml:"chat_prefix_only" env:"SLIPWAY_CHAT_PREFIX_ONLY" doc:"Whether only comments that begin with /slipway are read as commands, because another bot listens for the others."`
 
@@ -101,7 +103,7 @@ type Bitbucket struct {
 	CloneURL      string `yaml:"clone_url" env:"SLIPWAY_BITBUCKET_CLONE_URL" doc:"Where git finds the repositories. Default: api_url's host without api."`
 }
 
-// Secrets are the webhook secrets that are accepted, the first being the newest.
+// Secrets are the webhook secrets in force.
 func (b Bitbucket) Secrets() []string { return splitList(b.WebhookSecret) }
 
 // BitbucketServer is the forge entry "bitbucket-server", Bitbucket Data Center.
@@ -111,7 +113,7 @@ type BitbucketServer struct {
 	URL           string `yaml:"url" env:"SLIPWAY_BITBUCKET_SERVER_URL" doc:"Address of Bitbucket Data Center, as people type it."`
 }
 
-// Secrets are the webhook secrets that are accepted, the first being the newest.
+// Secrets are the webhook secrets in force.
 func (b BitbucketServer) Secrets() []string { return splitList(b.WebhookSecret) }
 
 // Requests are those of http actions.
