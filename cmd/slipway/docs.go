@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/runner/buildspec"
 )
 
@@ -28,6 +29,10 @@ func (a *app) docsCommand() *cobra.Command {
 		}},
 		&cobra.Command{Use: "buildspec-schema", Short: "The JSON schema of buildspec.yml", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			_, err := a.stdout.Write(buildspec.Schema())
+			return err
+		}},
+		&cobra.Command{Use: "pipeline-schema", Short: "The JSON schema of pipeline files", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			_, err := a.stdout.Write(pipeline.FileSchema())
 			return err
 		}},
 	)
@@ -153,5 +158,12 @@ deployment_groups:
     root: /srv/web                    # prefix of every destination; default: /
     file_exists_behavior: OVERWRITE   # DISALLOW, OVERWRITE or RETAIN
     ignore_stop_failures: false
+  - name: fleet                       # a group of hosts with agents
+    repository: github/octo/web
+    tags: {env: prod, role: "web|front"} # all keys, any of the values between bars
+    environment: production           # SLIPWAY_ENVIRONMENT in scripts
+    config: one-third                 # CodeDeployDefault.AllAtOnce, HalfAtATime, OneAtATime [the last], or a name of your own, with
+    minimum_healthy_hosts: 67%        # hosts, or a percentage
+    auto_rollback: [DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST]
 ` + "```" + `
 `
