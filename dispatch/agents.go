@@ -16,6 +16,10 @@ import (
 // announced.
 const pollInterval = 5 * time.Second
 
+// renewWithin bounds what agents are told of their lease: they renew thrice in
+// it, and hear then that they are to stop.
+const renewWithin = 15 * time.Second
+
 // Claim waits for a deployment in which the agent w.Name has a part. An agent
 // that holds one and asks again has been started again: it gets the same one
 // with a new fencing token.
@@ -87,7 +91,7 @@ func (f *Fleet) assign(ctx context.Context, d pipeline.Deployment, in pipeline.I
 		timeout = 8 * time.Hour
 	}
 	return pipeline.Assignment{
-		Lease: d.Lease,
+		Lease: min(d.Lease, renewWithin),
 		Job: pipeline.Job{
 			V: 1, ID: in.Job, Kind: pipeline.DeployJob, Execution: d.Execution, Stage: d.Stage, Action: d.Action,
 			Attempt: int(in.Fence), Token: in.Fence, Labels: d.ID, Compute: in.Agent, Timeout: timeout,

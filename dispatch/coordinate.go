@@ -34,6 +34,7 @@ func (f *Fleet) coordinate(ctx context.Context, g Group) {
 	for ctx.Err() == nil {
 		again, err := f.pass(ctx, g, worker)
 		if err != nil && ctx.Err() == nil {
+			f.unwell()
 			f.log.WarnContext(ctx, "coordinating deployments", "group", g.Name, "error", err)
 		}
 		if !again || err != nil {
@@ -174,6 +175,7 @@ func (f *Fleet) earlier(ctx context.Context, x pipeline.Execution, j pipeline.Jo
 
 // drive moves an active deployment on.
 func (f *Fleet) drive(ctx context.Context, g Group, d pipeline.Deployment) (pipeline.Deployment, error) {
+	patient := f.wellFor() < d.Lease
 	if d.Job != nil && !d.Told {
 		r, err := f.service.queue.Renew(ctx, d.Job.Ref())
 		switch {
@@ -198,7 +200,42 @@ func (f *Fleet) drive(ctx context.Context, g Group, d pipeline.Deployment) (pipe
 	if err := f.reoffer(ctx, d); err != nil {
 		return d, err
 	}
-	return f.apply(ctx, d.ID, fleet.Event{Type: fleet.Tick, Leases: leases})
+	seen, err := f.seen(ctx, d)
+	if err != nil {
+		return d, err
+	}
+	return f.apply(ctx, d.ID, fleet.Event{Type: fleet.Tick, Leases: leases, Seen: seen, Patient: patient})
+}
+
+// wellFor is how long this server has looked after deployments without a break.
+// Before that is the length of a lease, agents may be silent because there was
+// nobody to talk to.
+func (f *Fleet) wellFor() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.well.IsZero() {
+		f.well = f.now()
+	}
+	return f.now().Sub(f.well)
+}
+
+func (f *Fleet) unwell() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.well = time.Time{}
+}
+
+// seen is when agents were heard of that should have taken their part by now.
+func (f *Fleet) seen(ctx context.Context, d pipeline.Deployment) (map[string]time.Time, error) {
+	if !slices.ContainsFunc(d.Instances, func(i pipeline.Instance) bool { return startable(i) && f.now().After(i.TakeBy) }) {
+		return nil, nil
+	}
+	all, err := f.store.Agents(ctx)
+	seen := map[string]time.Time{}
+	for _, a := range all {
+		seen[a.Name] = a.SeenAt
+	}
+	return seen, err
 }
 
 // reoffer tells agents again that were not heard of for a third of the time

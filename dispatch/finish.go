@@ -252,15 +252,14 @@ func (f *Fleet) RollBack(ctx context.Context, id, by string) (pipeline.Deploymen
 	if err := f.store.SaveDeployment(ctx, back, pipeline.Deployment{}, 0, f.now()); err != nil {
 		return back, err
 	}
-	if !d.Status.Ended() {
-		if _, err := f.apply(ctx, d.ID, fleet.Event{Type: fleet.Stop, Reason: "rolled back by " + by}); err != nil {
-			return back, err
-		}
-	}
+	// Known to be undone, it isn't rolled back by itself, too.
 	err = f.change(ctx, d.ID, func(d pipeline.Deployment) (pipeline.Deployment, error) {
 		d.RollbackBy = back.ID
 		return d, nil
 	})
+	if err == nil && !d.Status.Ended() {
+		_, err = f.apply(ctx, d.ID, fleet.Event{Type: fleet.Stop, Reason: "rolled back by " + by})
+	}
 	if err == nil {
 		err = f.store.QueueDeployment(ctx, d.Group, back.ID)
 	}

@@ -104,6 +104,7 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	waiting map[string][]chan struct{} // by the name in FleetNews
+	well    time.Time                  // see wellFor
 }
 
 var _ pipeline.Control = (*Fleet)(nil)

@@ -243,6 +243,12 @@ func TestVanishedAgent(t *testing.T) {
 	w.pass()
 	a := w.take("a")
 	w.now = w.now.Add(61 * time.Second)
+	w.fleet.unwell() // the server was away: nobody could be heard
+	w.pass()
+	if d := w.deployment("d-1"); d.Status != pipeline.DeploymentInProgress {
+		t.Fatalf("the first thing that a server does is to end the deployment as %s", d.Status)
+	}
+	w.now = w.now.Add(61 * time.Second)
 	w.pass()
 	w.pass()
 	d := w.deployment("d-1")
@@ -251,6 +257,25 @@ func TestVanishedAgent(t *testing.T) {
 	}
 	if _, err := w.fleet.Renew(t.Context(), a.Job.Ref()); !errors.Is(err, pipeline.ErrStale) {
 		t.Errorf("the agent comes back: %v, want ErrStale", err)
+	}
+}
+
+// An agent that is busy with another group's deployment takes its part late.
+func TestBusyAgent(t *testing.T) {
+	w := newFleetWorld(t, Group{}, "a")
+	w.push("d-1", "one")
+	w.pass()
+	w.pass()
+	w.now = w.now.Add(5 * time.Minute)
+	w.must(w.fleet.store.SawAgent(t.Context(), "a", w.now.Add(-time.Second)))
+	w.pass()
+	if d := w.deployment("d-1"); d.Status != pipeline.DeploymentInProgress {
+		t.Fatalf("the deployment is %s (%v), want InProgress", d.Status, d.Error)
+	}
+	w.now = w.now.Add(2 * time.Minute)
+	w.pass()
+	if d := w.deployment("d-1"); d.Status != pipeline.DeploymentFailed || d.Error.Code != pipeline.AgentOffline {
+		t.Errorf("once it is silent, the deployment is %s (%v), want Failed, AGENT_OFFLINE", d.Status, d.Error)
 	}
 }
 

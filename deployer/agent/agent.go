@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/deployer"
@@ -63,7 +64,21 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 }
 
+// bundlePrefix begins the names of revisions on their way.
+const bundlePrefix = "agent-bundle-"
+
 func (a *Agent) recover(ctx context.Context) error {
+	left, err := os.ReadDir(a.Temp)
+	if err != nil {
+		return fmt.Errorf("looking for what was left half done: %w", err)
+	}
+	for _, f := range left {
+		if strings.HasPrefix(f.Name(), bundlePrefix) {
+			if err := os.Remove(filepath.Join(a.Temp, f.Name())); err != nil {
+				return fmt.Errorf("removing what was left half done: %w", err)
+			}
+		}
+	}
 	if a.Deployer != nil {
 		if err := a.Deployer.Recover(ctx); err != nil {
 			return fmt.Errorf("undoing what was left half done: %w", err)
@@ -149,7 +164,7 @@ func (a *Agent) fetchOnce(ctx context.Context, order pipeline.Assignment) (strin
 		return "", err
 	}
 	defer body.Close()
-	f, err := os.OpenFile(filepath.Join(a.Temp, order.Job.ID+".bundle"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(filepath.Join(a.Temp, bundlePrefix+order.Job.ID), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return "", err
 	}

@@ -30,8 +30,13 @@ type Event struct {
 	// who speaks of it.
 	Agent string
 	Fence int64
-	// Leases are until when the agents may be silent, at a Tick.
-	Leases map[string]time.Time
+	// Leases are until when the agents may be silent, at a Tick, and Seen is when
+	// they were heard of last: one that is heard of and takes nothing is busy with
+	// another deployment. Patient: agents may be silent because the server was
+	// away.
+	Leases  map[string]time.Time
+	Seen    map[string]time.Time
+	Patient bool
 	// Status, Error and Annotations are how an instance ended. Reason is why a
 	// deployment is stopped.
 	Status      pipeline.DeploymentStatus
@@ -159,13 +164,13 @@ func fail(d pipeline.Deployment, at time.Time, code, message string) pipeline.De
 func (s *step) tick(e Event) {
 	for i := range s.d.Instances {
 		in := &s.d.Instances[i]
-		if in.Status != pipeline.DeploymentInProgress {
+		if in.Status != pipeline.DeploymentInProgress || e.Patient {
 			continue
 		}
 		lease, known := e.Leases[in.Agent]
 		switch {
-		case in.Fence == 0 && s.at.After(in.TakeBy):
-			s.lost(in, "the agent did not take the deployment in time: it is offline or busy")
+		case in.Fence == 0 && s.at.After(in.TakeBy) && s.at.Sub(e.Seen[in.Agent]) > s.d.Lease:
+			s.lost(in, "the agent did not take the deployment in time: it is offline")
 		case in.Fence > 0 && known && s.at.After(lease):
 			s.lost(in, "the agent vanished during the deployment")
 		}
