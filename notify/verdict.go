@@ -53,6 +53,7 @@ func (v verdict) line() string {
 
 // work is one action that a worker does: a build or a deployment.
 type work struct {
+	stage string
 	def   pipeline.Action
 	exec  pipeline.ActionExecution
 	build *pipeline.Build // of the latest attempt; nil: nothing known of it
@@ -70,7 +71,7 @@ func works(x pipeline.Execution, builds []pipeline.Build) []work {
 			if a == nil || def.Category == pipeline.Source {
 				continue
 			}
-			list = append(list, work{def: def, exec: *a, build: buildOf(a.Job, builds)})
+			list = append(list, work{stage: st.Name, def: def, exec: *a, build: buildOf(a.Job, builds)})
 		}
 	}
 	return list

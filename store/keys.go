@@ -62,6 +62,9 @@ func reportStateKey(execution, kind string) string {
 	return "slipway:{x:" + execution + "}:report:" + kind
 }
 
+// deadMessagesKey is a stream; each entry has one field, "v", which holds JSON.
+func deadMessagesKey() string { return "slipway:{messages}:dead" }
+
 // timersKey is a sorted set of event IDs by when they are due, in ms; the
 // events are in the hash timersDataKey.
 func timersKey() string     { return "slipway:{timers}:due" }
