@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/slipway-ci/slipway/chat"
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/runner/buildspec"
@@ -26,6 +27,9 @@ func (a *app) docsCommand() *cobra.Command {
 		}},
 		&cobra.Command{Use: "api", Short: "The API", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			return writeAPI(a.stdout)
+		}},
+		&cobra.Command{Use: "chatops", Short: "The commands in comments", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
+			fmt.Fprint(a.stdout, chat.Reference())
 		}},
 		&cobra.Command{Use: "buildspec-schema", Short: "The JSON schema of buildspec.yml", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			_, err := a.stdout.Write(buildspec.Schema())
@@ -165,5 +169,10 @@ deployment_groups:
     config: one-third                 # CodeDeployDefault.AllAtOnce, HalfAtATime, OneAtATime [the last], or a name of your own, with
     minimum_healthy_hosts: 67%        # hosts, or a percentage
     auto_rollback: [DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST]
+environments:                         # what stages of pipeline files deploy to
+  - name: production
+    repository: github/octo/web       # default: every repository
+    approvers: [alice, team/release, octo/ops] # logins and teams; default: whoever may write
+    prevent_self_review: true         # who started an execution may not approve it
 ` + "```" + `
 `
