@@ -16,6 +16,9 @@ type Hook struct {
 	// EventHeader and DeliveryHeader are the headers without which a request is
 	// no delivery.
 	EventHeader, DeliveryHeader string
+	// Unsigned, if not nil, tells the tests of a webhook that carry no signature.
+	// They are answered and leave no trace.
+	Unsigned func(h http.Header) bool
 	// Verify reports which of the entry's secrets signed the raw body, counting
 	// from 0, in constant time; an error if none did.
 	Verify func(h http.Header, body []byte) (secret int, err error)
@@ -135,4 +138,10 @@ type workers interface {
 type Check struct {
 	Name string
 	Run  func(ctx context.Context) error
+}
+
+// retention removes what is too old from the blob store.
+type retention interface {
+	// Pass removes it now, or only counts it.
+	Pass(ctx context.Context, trial bool) (pipeline.Removal, error)
 }

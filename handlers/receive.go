@@ -71,6 +71,11 @@ func (r *receiver) receive(c *gin.Context) {
 		r.answer(c, name, &refusal{http.StatusNotFound, "forge", "no such forge is configured"})
 		return
 	}
+	if hook.Unsigned != nil && hook.Unsigned(c.Request.Header) {
+		r.s.metrics.webhook(name, "pong")
+		c.JSON(http.StatusOK, accepted{Status: "pong"})
+		return
+	}
 	buf := r.buffers.Get().(*bytes.Buffer)
 	defer r.release(buf)
 	if err := r.read(c, buf); err != nil {
@@ -218,7 +223,7 @@ func (r *receiver) keep(ctx context.Context, d *pipeline.Delivery) (fresh bool, 
 
 type accepted struct {
 	Status   string `json:"status"`
-	Delivery string `json:"delivery"`
+	Delivery string `json:"delivery,omitempty"`
 	Reason   string `json:"reason,omitempty"`
 }
 

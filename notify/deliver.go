@@ -41,7 +41,11 @@ func (r *Reporter) write(ctx context.Context, l *lane, p *plan) error {
 		if l.to.Statuses == nil {
 			return forge.ErrForbidden
 		}
-		return l.to.Statuses.SetStatus(ctx, p.x.Repo, l.key.installation, p.want.status)
+		err := l.to.Statuses.SetStatus(ctx, p.x.Repo, l.key.installation, p.want.status)
+		if err == nil && l.to.Reports != nil && p.priority == final {
+			err = r.report(ctx, l, p)
+		}
+		return err
 	}
 	ahead := p.st
 	ahead.Unsure = true
@@ -51,6 +55,17 @@ func (r *Reporter) write(ctx context.Context, l *lane, p *plan) error {
 	c := p.check()
 	err := l.to.Checks.PutCheckRun(ctx, p.x.Repo, l.key.installation, &c)
 	p.st.CheckID, p.st.Sent, p.st.Unsure = c.ID, c.Sent, c.Unsure
+	return err
+}
+
+// report adds to a final commit status what that has no room for. A forge that
+// won't have it has the status all the same.
+func (r *Reporter) report(ctx context.Context, l *lane, p *plan) error {
+	err := l.to.Reports.PutReport(ctx, p.x.Repo, l.key.installation, p.want.check)
+	if errors.Is(err, forge.ErrForbidden) || errors.Is(err, forge.ErrNotFound) || errors.Is(err, forge.ErrRejected) {
+		r.opts.Log.WarnContext(ctx, "a report was refused", "execution", p.x.ID, "repo", p.x.Repo.FullName(), "error", err)
+		return nil
+	}
 	return err
 }
 

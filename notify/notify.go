@@ -60,6 +60,14 @@ type StatusWriter interface {
 	SetStatus(ctx context.Context, repo forge.Repo, installation int64, s forge.CommitStatus) error
 }
 
+// ReportWriter is a forge that shows reports with annotations beside commit
+// statuses.
+type ReportWriter interface {
+	// PutReport shows how a completed check ended, in place of an earlier report
+	// of that name on the commit.
+	PutReport(ctx context.Context, repo forge.Repo, installation int64, check forge.CheckRun) error
+}
+
 // Forge is where one forge entry's reports go.
 type Forge struct {
 	// Checks is nil for a forge without check runs: then commit statuses are
@@ -67,6 +75,9 @@ type Forge struct {
 	// missing.
 	Checks   CheckWriter
 	Statuses StatusWriter
+	// Reports, if not nil, gets what a commit status has no room for, once an
+	// execution has ended.
+	Reports ReportWriter
 	// Spacing is the least time between two writes for one installation; 0
 	// means none. See Spacing.
 	Spacing time.Duration

@@ -303,6 +303,9 @@ func statusOf(x pipeline.Execution, v verdict, url string) forge.CommitStatus {
 		State:       v.commitState(),
 		Description: cut(plain(description), 140),
 		TargetURL:   url,
+		Name:        cut("slipway / "+plain(x.Pipeline.Name), 255),
+		Conclusion:  v.conclusion,
+		Ref:         x.Trigger.Ref,
 	}
 }
 

@@ -14,8 +14,8 @@ func (f *forges) Changed(ctx context.Context, e forge.Event) (forge.Changes, err
 	var out forge.Changes
 	var err error
 	switch {
-	case e.Pull != nil && e.Forge == githubForge:
-		out, err = f.github.PullFiles(ctx, e.Repo, e.Pull.Number)
+	case e.Pull != nil && f.asked(e.Forge) != nil:
+		out, err = f.asked(e.Forge).PullFiles(ctx, e.Repo, e.Pull.Number)
 	case e.Push != nil:
 		out, err = f.pushed(ctx, e.Repo, *e.Push)
 	default:
@@ -38,9 +38,11 @@ func (f *forges) Changed(ctx context.Context, e forge.Event) (forge.Changes, err
 // pushed compares with the commit before, and a new branch with where it left
 // the default branch.
 func (f *forges) pushed(ctx context.Context, repo forge.Repo, p forge.PushEvent) (forge.Changes, error) {
-	compare := f.github.Compare
-	if repo.Forge == localForge {
-		compare = f.local.Compare
+	compare := f.local.Compare
+	if a := f.asked(repo.Forge); a != nil {
+		compare = a.Compare
+	} else if repo.Forge != localForge {
+		return forge.Changes{}, forge.ErrNoCredentials
 	}
 	if strings.Trim(p.Before, "0") != "" {
 		out, err := compare(ctx, repo, p.Before, p.After)

@@ -10,8 +10,10 @@ import (
 // listen has comments on pull requests read, of the forges that can be asked
 // who wrote them.
 func (p *platform) listen() {
+	talkers := map[string]chat.Forge{githubForge: p.forges.github}
+	p.forges.bitbucketTalkers(talkers)
 	p.orchestrator.Listen(chat.New(chat.Options{
-		Forges:  map[string]chat.Forge{githubForge: p.forges.github},
+		Forges:  talkers,
 		Records: p.store, Logs: p.logs, Environment: p.environment, PrefixOnly: p.cfg.ChatPrefixOnly,
 		Link: func(id string) string { return p.cfg.ExternalURL + "/executions/" + id },
 		Now:  time.Now, Log: p.log,

@@ -35,10 +35,11 @@ const tokenReuse = 30 * time.Minute
 
 // forges are the git hosts that this server knows.
 type forges struct {
-	cfg    config.Config
-	github *github.Client
-	local  localHost
-	bodies bodyReader
+	cfg        config.Config
+	github     *github.Client
+	bitbuckets bitbuckets
+	local      localHost
+	bodies     bodyReader
 
 	mu     sync.Mutex
 	tokens map[string]cloneToken
@@ -75,7 +76,11 @@ func newForges(cfg config.Config, local localHost, bodies bodyReader) (*forges, 
 	if err != nil {
 		return nil, usage(err)
 	}
-	return &forges{cfg: cfg, github: client, local: local, bodies: bodies, tokens: map[string]cloneToken{}}, nil
+	both, err := newBitbuckets(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &forges{cfg: cfg, github: client, bitbuckets: both, local: local, bodies: bodies, tokens: map[string]cloneToken{}}, nil
 }
 
 // Event reads a delivery in the words all forges share.
@@ -97,6 +102,10 @@ func (f *forges) Event(ctx context.Context, d pipeline.Delivery) (forge.Event, e
 			f.forget(e.Install.ID)
 		}
 		return e, err
+	case cloudForge:
+		return f.cloudEvent(ctx, d, body)
+	case serverForge:
+		return f.serverEvent(ctx, d.Headers, body)
 	case localForge:
 		var e forge.Event
 		if err := json.Unmarshal(body, &e); err != nil {
@@ -109,10 +118,10 @@ func (f *forges) Event(ctx context.Context, d pipeline.Delivery) (forge.Event, e
 
 // OpenPull asks the forge for a branch's open pull request.
 func (f *forges) OpenPull(ctx context.Context, e forge.Event, branch string) (int, bool, error) {
-	if e.Forge == localForge {
-		return 0, false, nil
+	if a := f.asked(e.Forge); a != nil {
+		return a.OpenPull(ctx, e.Repo, branch)
 	}
-	return f.github.OpenPull(ctx, e.Repo, branch)
+	return 0, false, nil
 }
 
 // Clone is the credential with which git reads one repository and nothing
@@ -120,6 +129,13 @@ func (f *forges) OpenPull(ctx context.Context, e forge.Event, branch string) (in
 func (f *forges) Clone(ctx context.Context, repo forge.Repo, installation int64) (user, password string, err error) {
 	if repo.Forge == localForge {
 		return "slipway", f.local.ReadToken(repo.Owner, repo.Name, cloneTokenLife), nil
+	}
+	if repo.Forge == cloudForge || repo.Forge == serverForge {
+		user, password, err = f.bitbucketClone(repo.Forge)
+		if errors.Is(err, forge.ErrNoCredentials) && !repo.Private {
+			return "", "", nil // it can be read by everybody
+		}
+		return user, password, err
 	}
 	token, err := f.cloneToken(ctx, repo, installation)
 	if err != nil {
@@ -170,6 +186,7 @@ func (f *forges) hooks() map[string]handlers.Hook {
 			Scan:    f.scanGitHub,
 		}
 	}
+	f.bitbucketHooks(out)
 	return out
 }
 

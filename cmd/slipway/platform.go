@@ -98,10 +98,10 @@ func (p *platform) openState(ctx context.Context) error {
 		return usage(fmt.Errorf("redis.url: %w", err))
 	}
 	p.closers = append(p.closers, rdb.Close)
-	p.inbox = queue.NewInbox(rdb, queue.InboxOptions{Lease: p.cfg.Limits.Lease}, p.log)
+	p.inbox = queue.NewInbox(rdb, queue.InboxOptions{Lease: p.cfg.Limits.Lease, Keep: p.cfg.Retention.Deliveries, KeepCount: p.cfg.Retention.DeliveryCount}, p.log)
 	p.jobs = queue.NewJobs(rdb, queue.JobsOptions{Lease: p.cfg.Limits.Lease}, p.log)
 	p.closers = append(p.closers, p.jobs.Close)
-	p.store = store.New(rdb, store.Options{}, p.log)
+	p.store = store.New(rdb, store.Options{Keep: p.cfg.Retention.Executions}, p.log)
 	if p.bucket, err = openBucket(ctx, p.cfg, p.log); err != nil {
 		return err
 	}
@@ -144,8 +144,9 @@ func (p *platform) wireReporters() []teller {
 		spacing = notify.Spacing(p.cfg.GitHub.APIURL)
 	}
 	reported := map[string]notify.Forge{githubForge: {Checks: p.forges.github, Statuses: p.forges.github, Spacing: spacing}}
+	p.forges.bitbucketReports(reported, p.cfg.Limits.ReportSpacing)
 	var out []teller
-	for _, name := range []string{githubForge, localForge} {
+	for _, name := range []string{githubForge, cloudForge, serverForge, localForge} {
 		out = append(out, notify.New(p.store.Reports(name), p.store, notify.Options{
 			Forges: reported, BaseURL: p.cfg.ExternalURL, Log: p.log,
 			// What a killed server had claimed is reported when its claim runs out:
@@ -189,6 +190,7 @@ func (p *platform) run(ctx context.Context) error {
 	g.Go(func() error { return p.host.Run(ctx) })
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { p.tidy(ctx); return nil })
+	g.Go(func() error { p.retention().run(ctx); return nil })
 	return g.Wait()
 }
 
@@ -263,6 +265,7 @@ func (p *platform) checks() []handlers.Check {
 			}
 			return nil // it can receive, and report nothing: a valid configuration
 		}},
+		{Name: "bitbucket", Run: p.forges.checkBitbucket},
 	}
 }
 

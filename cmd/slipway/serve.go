@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -213,12 +215,15 @@ func (a *app) greet(cfg config.Config, signIn string) {
 	if readToken(cfg.Data) == cfg.AdminToken {
 		fmt.Fprintf(a.stderr, "The admin token is in %s\n", filepath.Join(cfg.Data, tokenFile))
 	}
-	if len(cfg.GitHub.Secrets()) == 0 {
-		fmt.Fprintln(a.stderr, "No forge is configured yet: push to the built-in git host, or see docs/how-to/github-app.md")
+	secrets := map[string][]string{
+		"github": cfg.GitHub.Secrets(), "bitbucket": cfg.Bitbucket.Secrets(), "bitbucket_server": cfg.BitbucketServer.Secrets(),
 	}
-	for _, s := range cfg.GitHub.Secrets() {
-		if len(s) < 16 {
-			fmt.Fprintln(a.stderr, "warning: github.webhook_secret is short; use at least 32 random characters")
+	if len(secrets["github"])+len(secrets["bitbucket"])+len(secrets["bitbucket_server"]) == 0 {
+		fmt.Fprintln(a.stderr, "No forge is configured yet: push to the built-in git host, or see docs/how-to/github-app.md and bitbucket.md")
+	}
+	for _, section := range slices.Sorted(maps.Keys(secrets)) {
+		if slices.ContainsFunc(secrets[section], func(s string) bool { return len(s) < 16 }) {
+			fmt.Fprintf(a.stderr, "warning: %s.webhook_secret is short; use at least 32 random characters\n", section)
 		}
 	}
 }
