@@ -65,12 +65,12 @@ func (s *Store) Registration(ctx context.Context, sum string) (map[string]string
 // addAgent registers an agent. What it did before it does again: the answer
 // may have been lost.
 //
-//	KEYS  names, tokens, registration ('' is no key but the sign that none is needed)
-//	ARGV  name, agent as JSON, sum of its token, 1: a registration is needed
+//	KEYS  names, tokens, registration
+//	ARGV  name, agent as JSON, sum of its token
 //	returns 1; 0: the name is another one's; -1: the registration is no longer good
 var addAgent = redis.NewScript(`
 if redis.call('HGET', KEYS[2], ARGV[3]) == ARGV[1] then return 1 end
-if ARGV[4] == '1' and redis.call('EXISTS', KEYS[3]) == 0 then return -1 end
+if redis.call('EXISTS', KEYS[3]) == 0 then return -1 end
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end
 redis.call('DEL', KEYS[3])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -85,7 +85,7 @@ func (s *Store) AddAgent(ctx context.Context, a pipeline.Agent, tokenSum, regist
 	if err != nil {
 		return err
 	}
-	n, err := s.run(ctx, addAgent, []string{agentsKey(), agentTokensKey(), registrationKey(registrationSum)}, a.Name, data, tokenSum, "1").Int()
+	n, err := s.run(ctx, addAgent, []string{agentsKey(), agentTokensKey(), registrationKey(registrationSum)}, a.Name, data, tokenSum).Int()
 	switch {
 	case err != nil:
 	case n == 0:
