@@ -38,7 +38,9 @@ type Options struct {
 	Events      events
 	DeadLetters deadLetters
 	Workers     workers
-	Control     pipeline.Control
+	// Retention is what an administrator may start early or try.
+	Retention retention
+	Control   pipeline.Control
 	// Fleet, Agents and AgentControl do deployments; without them there are
 	// none, and agents are served by Control.
 	Fleet        fleet

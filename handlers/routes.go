@@ -82,6 +82,8 @@ func (s *Server) api() []route {
 		{get, "/dead-letters", reading, s.listDeadLetters, "List what failed too often", paging, body{}, 200, asJSON(pipeline.Page[DeadLetter]{})},
 		{post, "/dead-letters/{id}/replay", writing, s.replayDeadLetter, "Give a dead letter another chance", nil, body{}, 204, body{}},
 		{get, "/workers", reading, s.listWorkers, "List runners and agents", nil, body{}, 200, asJSON(pipeline.Page[Worker]{})},
+		{get, "/retention", writing, s.tryRetention, "What the next pass of retention would remove from the blob store", nil, body{}, 200, asJSON(pipeline.Removal{})},
+		{post, "/retention", writing, s.runRetention, "Remove what is too old from the blob store now", nil, body{}, 200, asJSON(pipeline.Removal{})},
 		{post, "/sign-in", writing, s.newTicket, "Make a one-time sign-in address", nil, body{}, 201, asJSON(signInTicket{})},
 		{get, "/openapi.json", open, s.getOpenAPI, "This document", nil, body{}, 200, asBytes("application/json")},
 	}

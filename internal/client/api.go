@@ -174,3 +174,13 @@ func (c *Client) SignIn(ctx context.Context) (string, error) {
 	err := c.send(ctx, http.MethodPost, "/sign-in", nil, nil, &out)
 	return out.URL, err
 }
+
+// Retention removes from the server's blob store what is too old, or only says
+// what that would be. It takes as long as that takes.
+func (c *Client) Retention(ctx context.Context, trial bool) (out pipeline.Removal, err error) {
+	method := http.MethodPost
+	if trial {
+		method = http.MethodGet
+	}
+	return out, c.finish(ctx, call{method: method, path: "/retention"}, &out)
+}
