@@ -45,6 +45,7 @@ type Config struct {
 	Bitbucket       Bitbucket       `yaml:"bitbucket"`
 	BitbucketServer BitbucketServer `yaml:"bitbucket_server"`
 	Requests        Requests        `yaml:"requests"`
+	Secrets         SecretStores    `yaml:"secrets"`
 	Limits          Limits          `yaml:"limits"`
 	Retention       Retention       `yaml:"retention"`
 	Notifications   Notifications   `yaml:"notifications"`
@@ -116,6 +117,14 @@ type BitbucketServer struct {
 // Secrets are the webhook secrets in force.
 func (b BitbucketServer) Secrets() []string { return splitList(b.WebhookSecret) }
 
+// SecretStores say where the values are that buildspecs name under
+// env.parameter-store and env.secrets-manager.
+type SecretStores struct {
+	File         string `yaml:"file" env:"SLIPWAY_SECRETS_FILE" doc:"File of values, encrypted with age: a JSON object, or lines NAME=VALUE."`
+	IdentityFile string `yaml:"identity_file" env:"SLIPWAY_SECRETS_IDENTITY_FILE" doc:"File with the age identity that opens secrets.file."`
+	EnvPrefix    string `yaml:"env_prefix" env:"SLIPWAY_SECRETS_ENV_PREFIX" doc:"Variables of the server that begin with this hold values, too: /app/db-password is PREFIX_APP_DB_PASSWORD, with the prefix ending in _."`
+}
+
 // Requests are those of http actions.
 type Requests struct {
 	Allow string `yaml:"allow" env:"SLIPWAY_REQUESTS_ALLOW" doc:"Hosts, with their port or without, comma-separated, that http actions may reach although they are this host or link-local."`
@@ -154,6 +163,9 @@ type Project struct {
 	Concurrency int               `yaml:"concurrency"`
 	Privileged  bool              `yaml:"privileged"`
 	Variables   map[string]string `yaml:"variables"`
+	// Secrets are globs of the parameters and secrets that its buildspecs may
+	// name; none means none.
+	Secrets []string `yaml:"secrets"`
 }
 
 // Environment is the protection of what a stage deploys to.
@@ -258,7 +270,10 @@ func (c *Config) Check() error {
 	if _, err := Pairs(c.Agent.Tags); err != nil {
 		bad("agent.tags: %w", err)
 	}
-	errs = append(errs, c.checkProjects(), c.checkEnvironments(), c.checkGroups())
+	if (c.Secrets.File != "") != (c.Secrets.IdentityFile != "") {
+		bad("secrets: file and identity_file go together")
+	}
+	errs = append(errs, c.Notifications.check(), c.checkProjects(), c.checkEnvironments(), c.checkGroups())
 	return errors.Join(errs...)
 }
 
