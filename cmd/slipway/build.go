@@ -20,6 +20,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/runner"
+	"github.com/slipway-ci/slipway/runner/buildspec"
 )
 
 func (a *app) buildCommand() *cobra.Command {
@@ -47,7 +48,10 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.StringVar(&o.engine, "engine", "", "docker, host (isolates nothing) or auto (default docker)")
 	f.StringArrayVar(&o.env, "env", nil, "`K=V`: set a variable; may be repeated")
 	f.StringVar(&o.artifacts, "artifacts", "", "`folder` to unpack the artifacts into")
-	f.StringVar(&o.report, "report", "", "`file` to write the build's record to, as JSON")
+	f.StringVar(&o.report, "report", "", "`file` to write the build's record to, as JSON, with its manifest")
+	f.StringVar(&o.cache, "cache", "", "`folder` that keeps the cache between builds")
+	f.StringArrayVar(&o.phases, "phase", nil, "run this `phase` only: install, pre_build, build or post_build; may be repeated")
+	f.StringVar(&o.secrets, "secrets", "", "`file` with values of parameters and secrets: lines NAME=VALUE, or a JSON object")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "time limit")
 	f.BoolVar(&o.copied, "copy", false, "work in a copy of DIR")
 	f.BoolVar(&o.privileged, "privileged", false, "run the container privileged")
@@ -56,7 +60,8 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 
 type localBuild struct {
 	dir, buildspec, image, engine, artifacts, report string
-	env                                              []string
+	cache, secrets                                   string
+	env, phases                                      []string
 	timeout                                          time.Duration
 	copied, privileged, engineNamed                  bool
 }
@@ -73,8 +78,16 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return usage(fmt.Errorf("%s is not a folder", o.dir))
 	}
+	for _, name := range o.phases {
+		if !slices.Contains(buildspec.PhaseNames, name) {
+			return usage(fmt.Errorf("--phase: want one of %s, have %q", strings.Join(buildspec.PhaseNames, ", "), name))
+		}
+	}
 	order, err := a.localOrder(ctx, cfg, o, dir)
 	if err != nil {
+		return err
+	}
+	if order.Stored, err = a.localSecrets(ctx, o, dir); err != nil {
 		return err
 	}
 	temp, err := os.MkdirTemp("", "slipway-build-")
@@ -92,14 +105,33 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 		return err
 	}
 	defer place.close(ctx, a.logger(cfg))
-	sink := &localSink{out: a.stdout, dir: o.artifacts, keep: filepath.Join(cfg.Data, "artifacts")}
-	b, outcome := runner.Run(ctx, runner.Options{Engine: place.Engine, Dir: dir, Temp: place.temp, Name: "local"}, order, sink)
+	local, err := openLocalCache(ctx, o.cache)
+	if err != nil {
+		return err
+	}
+	defer local.close()
+	options := runner.Options{Engine: place.Engine, Dir: dir, Temp: place.temp, Name: "local", Phases: o.phases, Cache: local.runnerCache()}
+	b, outcome, sink := a.attempts(ctx, options, order, o, cfg)
 	if o.report != "" {
-		if err := writeReport(o.report, b); err != nil {
+		if err := writeReport(o.report, b, sink.manifest); err != nil {
 			return err
 		}
 	}
 	return a.tell(b, outcome)
+}
+
+// attempts runs the build as often as its on-failure asks, each time in a fresh
+// container.
+func (a *app) attempts(ctx context.Context, options runner.Options, order pipeline.BuildOrder, o localBuild, cfg config.Config) (pipeline.Build, pipeline.Outcome, *localSink) {
+	for {
+		sink := &localSink{out: a.stdout, dir: o.artifacts, keep: filepath.Join(cfg.Data, "artifacts")}
+		b, outcome := runner.Run(ctx, options, order, sink)
+		if !outcome.Retry || ctx.Err() != nil {
+			return b, outcome, sink
+		}
+		order.Retried++
+		order.ID = uuid.NewString()
+	}
 }
 
 // localEngine is the engine that was named, which never falls back; else
@@ -205,6 +237,7 @@ func headOf(ctx context.Context, dir string) (sha, ref string) {
 type localSink struct {
 	out       io.Writer
 	dir, keep string
+	manifest  json.RawMessage // of the build that has ended
 }
 
 func (s *localSink) Log(p []byte) error {
@@ -214,7 +247,12 @@ func (s *localSink) Log(p []byte) error {
 
 func (s *localSink) Report(pipeline.Build) {}
 
-func (s *localSink) Artifact(_ context.Context, a pipeline.Artifact, r io.Reader) (pipeline.Artifact, error) {
+func (s *localSink) Artifact(_ context.Context, a pipeline.Artifact, r io.Reader) (_ pipeline.Artifact, err error) {
+	if a.Name == runner.ManifestArtifact {
+		s.manifest, err = io.ReadAll(r)
+		a.Bytes = int64(len(s.manifest))
+		return a, err
+	}
 	dest := s.dir
 	if dest == "" {
 		dest = s.keep
@@ -226,12 +264,16 @@ func (s *localSink) Artifact(_ context.Context, a pipeline.Artifact, r io.Reader
 		return a, err
 	}
 	sum, err := archive.Unpack(r, dest, archive.Limits{})
-	a.Bytes, a.Files = sum.Bytes, sum.Entries
+	a.Bytes, a.Files, a.Digest = sum.Bytes, sum.Entries, sum.SHA256
 	return a, err
 }
 
-func writeReport(path string, b pipeline.Build) error {
-	data, err := json.MarshalIndent(b, "", "  ")
+// writeReport writes what became of a build, and its manifest.
+func writeReport(path string, b pipeline.Build, manifest json.RawMessage) error {
+	data, err := json.MarshalIndent(struct {
+		pipeline.Build
+		Manifest json.RawMessage `json:"manifest,omitempty"`
+	}{b, manifest}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/store/secrets"
 )
 
 // credentials make what git needs to read one repository: a user and a
@@ -42,6 +43,8 @@ type orders struct {
 	credentials credentials
 	bundler     bundler
 	blobs       blobs
+	files       repositoryFiles
+	secrets     secrets.Source
 	now         func() time.Time
 }
 
@@ -107,7 +110,14 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 		return nil, err
 	}
 	b.BuiltIn = o.builtIn(b, x)
-	for _, set := range []map[string]string{p.Variables, act.set.Environment} {
+	if b.Stored, err = o.stored(ctx, b, p); err != nil {
+		return nil, err
+	}
+	given := p.Variables
+	if !j.Trusted {
+		given = nil // nobody knows what a stranger's build does with them
+	}
+	for _, set := range []map[string]string{given, act.set.Environment} {
 		for _, name := range slices.Sorted(maps.Keys(set)) {
 			b.Variables = append(b.Variables, pipeline.Variable{Name: name, Value: set[name]})
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -23,9 +24,10 @@ import (
 	"github.com/slipway-ci/slipway/runner/source"
 	"github.com/slipway-ci/slipway/store"
 	"github.com/slipway-ci/slipway/store/artifacts"
-	"github.com/slipway-ci/slipway/store/caches"
 	blobstore "github.com/slipway-ci/slipway/store/blobs"
+	"github.com/slipway-ci/slipway/store/caches"
 	"github.com/slipway-ci/slipway/store/logs"
+	"github.com/slipway-ci/slipway/store/secrets"
 )
 
 // platform is the server's side of Slipway, wired: what hears, carries,
@@ -41,6 +43,7 @@ type platform struct {
 	blobs        artifactStore
 	logs         logStore
 	caches       *caches.Store
+	secrets      secrets.Source
 	forges       *forges
 	host         *local.Host
 	mirrors      *source.Store
@@ -110,12 +113,18 @@ func (p *platform) openState(ctx context.Context) error {
 	p.blobs = artifactStore{artifacts.New(p.bucket, p.store.Removals())}
 	p.logs = logStore{logs.New(p.bucket, p.store.LogTail(), time.Now)}
 	p.caches = caches.New(p.bucket, time.Now)
+	if p.secrets, err = openSecrets(p.cfg, os.Getenv); err != nil {
+		return err
+	}
 	return nil
 }
 
 func (p *platform) wire() {
 	now := time.Now
-	o := &orders{cfg: p.cfg, credentials: p.forges, bundler: bundles{p.mirrors, p.cfg.Data}, blobs: p.blobs, now: now}
+	o := &orders{
+		cfg: p.cfg, credentials: p.forges, bundler: bundles{p.mirrors, p.cfg.Data}, blobs: p.blobs,
+		files: p.mirrors, secrets: p.secrets, now: now,
+	}
 	marks := &announcements{Store: p.store, lists: p.lists()}
 	p.control = dispatch.New(p.jobs, marks, p.logs, p.blobs, o, p.inbox, now, p.log)
 	p.control.KeepCaches(p.caches)
