@@ -34,24 +34,24 @@ type fault struct {
 }
 
 // Fail adds a fault. Of several that match a request, the first one fails it.
-func (g *GitHub) Fail(f Fault) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.faults = append(g.faults, &fault{Fault: f})
+func (h *host) Fail(f Fault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faults = append(h.faults, &fault{Fault: f})
 }
 
 // Heal removes all faults.
-func (g *GitHub) Heal() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.faults = nil
+func (h *host) Heal() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faults = nil
 }
 
 // fault is the one that fails this request; nil: none.
-func (g *GitHub) fault(r *http.Request) *fault {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, f := range g.faults {
+func (h *host) fault(r *http.Request) *fault {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range h.faults {
 		if !strings.Contains(r.Method+" "+r.URL.Path, f.On) {
 			continue
 		}

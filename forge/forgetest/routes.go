@@ -55,6 +55,9 @@ func (g *GitHub) routes() http.Handler {
 	on("GET"+repo+"/issues/{number}/comments", g.in("pull_requests", "read", g.listComments))
 	on("PATCH"+repo+"/issues/comments/{id}", g.in("pull_requests", "write", g.updateComment))
 	on("POST"+repo+"/issues/comments/{id}/reactions", g.in("pull_requests", "write", g.react))
+	on("POST"+repo+"/deployments", g.in("deployments", "write", g.createDeployment))
+	on("GET"+repo+"/deployments", g.in("deployments", "read", g.listDeployments))
+	on("POST"+repo+"/deployments/{id}/statuses", g.in("deployments", "write", g.setDeployment))
 	on("GET"+repo+"/collaborators/{login}/permission", g.in("metadata", "read", getPermission))
 	on("GET /orgs/{org}/teams/{team}/memberships/{login}", g.membership)
 	return mux

@@ -25,13 +25,17 @@ type spec struct {
 // tests.
 var loaded sync.Map
 
-func loadSpec(file string) (*spec, error) {
+// loadSpec reads a description; patch, if not nil, mends what is wrong with it.
+func loadSpec(file string, patch func(*openapi3.T)) (*spec, error) {
 	if s, ok := loaded.Load(file); ok {
 		return s.(*spec), nil
 	}
 	doc, err := openapi3.NewLoader().LoadFromFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", file, err)
+	}
+	if patch != nil {
+		patch(doc)
 	}
 	s, _ := loaded.LoadOrStore(file, &spec{doc: doc})
 	return s.(*spec), nil
