@@ -76,6 +76,9 @@ func (o *Orchestrator) StartPull(ctx context.Context, d Delivery, e forge.Event,
 	}
 	out := Decision{Decision: DecisionStarted, Reason: v.Reason}
 	for _, def := range chosen {
+		if !t.Trusted {
+			def.Pipeline.Stages = harmless(def.Pipeline.Stages)
+		}
 		key := BoardKey(e.Repo, def.Project, def.Pipeline.Name)
 		start := &Start{
 			ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: def.Pipeline, Project: def.Project, Repo: e.Repo, Trigger: t,
@@ -87,6 +90,20 @@ func (o *Orchestrator) StartPull(ctx context.Context, d Delivery, e forge.Event,
 		out.Executions = append(out.Executions, start.ID)
 	}
 	return out, nil
+}
+
+// harmless are the stages before the first that deploys or asks others for
+// something: a stranger's commit goes no further, whoever lets it be built.
+func harmless(stages []Stage) []Stage {
+	at := slices.IndexFunc(stages, func(s Stage) bool {
+		return s.Environment != "" || slices.ContainsFunc(s.Actions, func(a Action) bool {
+			return a.Category == Deploy || a.Category == Invoke || a.Category == Approval
+		})
+	})
+	if at < 0 {
+		return stages
+	}
+	return slices.Clone(stages[:at])
 }
 
 // wanted are the definitions that a comment asks for.
