@@ -204,7 +204,7 @@ func (a *app) localOrder(ctx context.Context, cfg config.Config, o localBuild, d
 	order.Source.SHA, order.Source.FetchRef = headOf(ctx, dir)
 	x := pipeline.Execution{Project: name, Trigger: pipeline.Trigger{SHA: order.Source.SHA, Ref: order.Source.FetchRef}}
 	for _, v := range (&orders{cfg: cfg}).builtIn(&order, x) {
-		if !strings.HasPrefix(v.Name, "CODEBUILD_WEBHOOK_") {
+		if !strings.HasPrefix(v.Name, "CODEBUILD_WEBHOOK_") && v.Name != "CODEBUILD_BUILD_URL" {
 			order.BuiltIn = append(order.BuiltIn, v)
 		}
 	}

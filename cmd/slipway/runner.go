@@ -257,7 +257,10 @@ func dockerEngine(ctx context.Context, cfg config.Config, o docker.Options, log 
 	if err != nil {
 		return enginePlace{}, fmt.Errorf("no Docker engine answers: %w", err)
 	}
-	p := enginePlace{Engine: e, temp: e.Temp(), reap: e.Reap}
+	p := enginePlace{Engine: e, temp: e.Temp()}
+	if o.Prepared >= 0 {
+		p.reap = e.Reap // for one build, opening it was enough
+	}
 	if cfg.Engine == "auto" {
 		if err := e.Ready(ctx, resolveImage(cfg.Images, cfg.Image)); err != nil {
 			p.close(ctx, log)

@@ -53,7 +53,7 @@ func Decode(forgeName string, header http.Header, body []byte, cloneBase string)
 		return e, nil
 	}
 	if err := errors.Join(read.read(&e, p), missing(err, read.anyRepo)); err != nil {
-		return forge.Event{}, fmt.Errorf("reading %s %s: %w", e.Name, p.Action, err)
+		return forge.Event{}, fmt.Errorf("reading %s: %w", strings.TrimSpace(e.Name+" "+p.Action), err)
 	}
 	return e, nil
 }

@@ -33,7 +33,8 @@ type Options struct {
 	// Limits are those of builds whose order names none. Zero means all of the
 	// host's CPUs, three quarters of its memory, and 8192 processes.
 	Limits pipeline.Limits
-	// Prepared is how many networks are kept ready; 0 means 1, less none.
+	// Prepared is how many networks are kept ready; 0 means 1, less none: the
+	// engine is for somebody who waits for one build.
 	Prepared int
 	// PullTimeout limits the pull of an image; 0 means 15 minutes.
 	PullTimeout time.Duration
@@ -80,6 +81,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.PullTimeout = cmp.Or(o.PullTimeout, defaultPull)
+	single := o.Prepared < 0
 	o.Prepared = max(0, cmp.Or(o.Prepared, 1))
 	opts := []client.Opt{client.WithAPIVersionNegotiation()}
 	if o.Host != "" {
@@ -100,14 +102,24 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := e.claim(); err != nil {
 		return nil, err
 	}
-	e.firewall.raise(ctx)
-	if err := e.Reap(ctx); err != nil {
-		o.Log.Warn("leftovers of dead runners remain", "error", err)
+	if single {
+		// Somebody waits for one build: what the dead left is removed beside it,
+		// and its network raises the firewall.
+		e.background(e.reapOrWarn)
+		return e, nil
 	}
+	e.firewall.raise(ctx)
+	e.reapOrWarn(ctx)
 	for range o.Prepared {
 		e.background(e.prepare)
 	}
 	return e, nil
+}
+
+func (e *Engine) reapOrWarn(ctx context.Context) {
+	if err := e.Reap(ctx); err != nil {
+		e.options.Log.Warn("leftovers of dead runners remain", "error", err)
+	}
 }
 
 func randomID() string {
