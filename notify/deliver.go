@@ -142,7 +142,7 @@ func (r *Reporter) arrived(l *lane, p *plan) (fate, time.Time) {
 	r.keep(p)
 	st.Trouble, st.Note = trouble{}, ""
 	l.note(p.x.ID, st.Status)
-	if p.want.verdict.running && !st.Statuses {
+	if (p.want.verdict.running || p.line) && !st.Statuses {
 		return defers, st.SentAt.Add(l.interval(r.opts.Progress))
 	}
 	return done, time.Time{}

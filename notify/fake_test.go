@@ -22,6 +22,7 @@ type fakeStore struct {
 	states     map[string][]byte
 	items      map[string]*fakeItem
 	claims     int
+	dead       []DeadMessage
 	changed    chan struct{} // closed when something is marked or given back
 }
 

@@ -35,6 +35,7 @@ type plan struct {
 	st   state
 	want rendering
 	dig  string
+	line bool // it waits in a queue whose state is known
 }
 
 // plan loads what is known of an item and decides.
@@ -65,6 +66,7 @@ func (r *Reporter) plan(ctx context.Context, l *lane, item pipeline.ReportItem) 
 	o.Now = time.Time{}
 	p.dig = render(x, list, o).digest(st.Statuses)
 	p.priority = p.want.verdict.priority()
+	p.line = r.opts.Line != nil && p.want.verdict.status == queued
 	p.decide(now, l.interval(r.opts.Progress))
 	return &p, nil
 }
@@ -95,6 +97,9 @@ func (p *plan) decide(now time.Time, interval time.Duration) {
 		// No news, but the running time goes on.
 		if p.want.verdict.running && !p.st.Statuses {
 			p.notBefore(now, p.st.SentAt.Add(max(interval, refresh)))
+		}
+		if p.line {
+			p.until = now.Add(max(interval, refresh)) // the queue moves without a word
 		}
 	case p.want.verdict.status == p.st.Status && !p.want.verdict.human && !p.st.Statuses:
 		p.notBefore(now, p.st.SentAt.Add(interval))

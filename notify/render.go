@@ -216,8 +216,8 @@ func writePhases(b *strings.Builder, w work, named bool, o RenderOptions) {
 		fmt.Fprintf(b, "\n### %s: %s\n", w.def.Category, escape(w.def.Name))
 	}
 	if w.build == nil || len(w.build.Phases) == 0 {
-		if named && w.exec.Status != pipeline.Pending {
-			fmt.Fprintf(b, "\n%s\n", waitingText(w))
+		if named && w.exec.Status != pipeline.Pending || inLine(w, o) {
+			fmt.Fprintf(b, "\n%s\n", waitingText(w, o))
 		}
 		return
 	}
@@ -240,8 +240,15 @@ func writePhases(b *strings.Builder, w work, named bool, o RenderOptions) {
 	}
 }
 
-func waitingText(w work) string {
+// inLine reports whether there is something to say of the queue.
+func inLine(w work, o RenderOptions) bool {
+	return o.Line > 0 && w.exec.Status == pipeline.InProgress && w.exec.Worker == "" && w.def.Category != pipeline.Approval
+}
+
+func waitingText(w work, o RenderOptions) string {
 	switch {
+	case inLine(w, o):
+		return "Waiting for a runner, " + ordinal(o.Line) + " in line" + labelsOf(w)
 	case w.exec.Status.Ended():
 		return string(w.exec.Status)
 	case w.def.Category == pipeline.Approval:
@@ -250,6 +257,15 @@ func waitingText(w work) string {
 		return "Waiting for a runner"
 	}
 	return "Starting"
+}
+
+// labelsOf says which labels the action's runners must have.
+func labelsOf(w work) string {
+	parts := strings.Split(w.exec.Class, "|")
+	if len(parts) < 2 || parts[1] == "" {
+		return ""
+	}
+	return "; labels " + escape(parts[1])
 }
 
 func phaseState(p pipeline.Phase) string {

@@ -10,14 +10,19 @@ import (
 // listen has comments on pull requests read, of the forges that can be asked
 // who wrote them.
 func (p *platform) listen() {
-	talkers := map[string]chat.Forge{githubForge: p.forges.github}
-	p.forges.bitbucketTalkers(talkers)
 	p.orchestrator.Listen(chat.New(chat.Options{
-		Forges:  talkers,
+		Forges:  p.talkers(),
 		Records: p.store, Logs: p.logs, Environment: p.environment, PrefixOnly: p.cfg.ChatPrefixOnly,
 		Link: func(id string) string { return p.cfg.ExternalURL + "/executions/" + id },
 		Now:  time.Now, Log: p.log,
 	}))
+}
+
+// talkers are the forges that have comments.
+func (p *platform) talkers() map[string]chat.Forge {
+	talkers := map[string]chat.Forge{githubForge: p.forges.github}
+	p.forges.bitbucketTalkers(talkers)
+	return talkers
 }
 
 // environment is what the server's configuration says of an environment.

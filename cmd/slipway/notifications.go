@@ -75,15 +75,6 @@ func (p *platform) wireTargets(ctx context.Context) error {
 	return nil
 }
 
-// lists are those that an execution is marked in, beside its forge's own.
-func (p *platform) lists() map[string][]string {
-	lists := map[string][]string{}
-	for _, t := range p.cfg.Notifications.Targets {
-		lists[""] = append(lists[""], targetList(t))
-	}
-	return lists
-}
-
 // cemetery keeps the messages that targets did not take.
 type cemetery struct{ store *store.Store }
 

@@ -154,10 +154,17 @@ func (p *platform) wireReporters() []teller {
 	}
 	reported := map[string]notify.Forge{githubForge: {Checks: p.forges.github, Statuses: p.forges.github, Spacing: spacing}}
 	p.forges.bitbucketReports(reported, p.cfg.Limits.ReportSpacing)
-	var out []teller
+	for name, to := range reported {
+		to.Pace = notify.NewPace(to.Spacing)
+		if p.cfg.Notifications.Statuses == "only" {
+			to.Checks = nil
+		}
+		reported[name] = to
+	}
+	out := p.wireForgeTellers(reported)
 	for _, name := range []string{githubForge, cloudForge, serverForge, localForge} {
 		out = append(out, notify.New(p.store.Reports(name), p.store, notify.Options{
-			Forges: reported, BaseURL: p.cfg.ExternalURL, Log: p.log,
+			Forges: reported, BaseURL: p.cfg.ExternalURL, Log: p.log, Line: p.line,
 			// What a killed server had claimed is reported when its claim runs out:
 			// soon enough for somebody who waits for a check.
 			SendTimeout: 2 * p.cfg.Limits.Lease, Lease: 5 * p.cfg.Limits.Lease,
@@ -256,6 +263,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 			AdminTokens: []string{p.cfg.AdminToken},
 			Workers:     []handlers.WorkerToken{{Name: "worker", Token: workerToken(p.cfg), Kind: pipeline.BuildJob}},
 			SessionKey:  derive(p.cfg, "sessions"), OpenReading: openReads, Agent: p.admission.AgentOf,
+			Tokens: p.store, Notes: p.store, Audit: p.store, Forges: p.forges.permissions(),
 			// The git host checks its own tokens, those of jobs among them.
 			Git: func(context.Context, string, string, string, bool) bool { return true },
 		},

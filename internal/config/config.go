@@ -175,6 +175,10 @@ type Environment struct {
 	Approvers  []string `yaml:"approvers"`  // logins, ORG/TEAM or team/TEAM; default: whoever may write
 	// PreventSelfReview keeps those who started an execution from approving it.
 	PreventSelfReview bool `yaml:"prevent_self_review"`
+	// URL is where its users find it, and Production says that they are the
+	// product's; both are shown at the forge.
+	URL        string `yaml:"url"`
+	Production bool   `yaml:"production"`
 }
 
 // DeploymentGroup says which repository is deployed to whom.
@@ -325,6 +329,9 @@ func (c *Config) checkEnvironments() error {
 	for i, e := range c.Environments {
 		if e.Name == "" {
 			errs = append(errs, fmt.Errorf("environments[%d].name: want a name", i))
+		}
+		if !isWebURL(e.URL) {
+			errs = append(errs, fmt.Errorf("environments[%d].url: want an http or https URL, have %q", i, e.URL))
 		}
 		if e.Repository != "" && strings.Count(e.Repository, "/") != 2 {
 			errs = append(errs, fmt.Errorf("environments[%d].repository: want FORGE/OWNER/NAME, have %q", i, e.Repository))
