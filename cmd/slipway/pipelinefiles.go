@@ -82,9 +82,34 @@ func (d *definitions) define(f pipeline.FilePipeline, repo forge.Repo, p config.
 		for j := range f.Pipeline.Stages[i].Actions {
 			d.equip(&f.Pipeline.Stages[i].Actions[j], repo, p)
 		}
+		d.protect(&f.Pipeline.Stages[i], repo)
 	}
 	return pipeline.Definition{
 		Project: projectName(p, repo), Pipeline: f.Pipeline, Triggers: &f.Triggers, Annotations: annotations(f),
+	}
+}
+
+// protect has the server say who approves in a stage that deploys to one of its
+// environments. Where approvers are set and the stage asks nobody, it asks them
+// first: leaving out the question is no way around them.
+func (d *definitions) protect(s *pipeline.Stage, repo forge.Repo) {
+	env := d.cfg.Environment(repo.Forge+"/"+repo.FullName(), s.Environment)
+	if s.Environment == "" || env == nil || len(env.Approvers) == 0 {
+		return
+	}
+	first, asks := 0, false
+	for j := range s.Actions {
+		a := &s.Actions[j]
+		first = min(first, a.RunOrder-1)
+		if a.Category == pipeline.Approval {
+			a.Approvers, asks = env.Approvers, true
+		}
+	}
+	if !asks {
+		s.Actions = append([]pipeline.Action{{
+			Name: "approve-" + s.Environment, Category: pipeline.Approval, Provider: pipeline.ManualProvider, RunOrder: first, Approvers: env.Approvers,
+			Configuration: map[string]string{pipeline.ConfigMessage: "Deploy #{codepipeline.PipelineExecutionId} to " + s.Environment + "?"},
+		}}, s.Actions...)
 	}
 }
 

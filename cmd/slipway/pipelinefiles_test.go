@@ -51,6 +51,7 @@ func defined(t *testing.T, files commits, trigger pipeline.Trigger) []pipeline.D
 			{Repository: "local/octo/web", Name: "heavy", Labels: "gpu", Compute: "large", Concurrency: 2},
 			{Repository: "local/octo/other", Name: "secret", Variables: map[string]string{"TOKEN": "x"}},
 		},
+		Environments: []config.Environment{{Name: "production", Approvers: []string{"bob"}}, {Name: "staging"}},
 		DeploymentGroups: []config.DeploymentGroup{{Name: "prod", Repository: "local/octo/web"}, {Name: "theirs", Repository: "local/octo/other"}},
 	}
 	d := &definitions{cfg: cfg, credentials: nobody{}, files: files}
@@ -176,5 +177,47 @@ func TestWhatAGroupIsNotForIsNotDeployed(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+// An environment's approvers are the server's to name: a pipeline file can
+// neither choose others nor ask nobody.
+func TestEnvironmentsAreProtected(t *testing.T) {
+	defs := defined(t, commits{"c1:.slipway/p.yml": `slipway: 1
+name: web
+stages:
+  - name: Own
+    environment: production
+    actions:
+      - approve: ask
+        approvers: [mallory]
+      - run: live
+        commands: [deploy]
+  - name: None
+    environment: production
+    actions:
+      - run: live-2
+        commands: [deploy]
+  - name: Free
+    environment: staging
+    actions:
+      - run: live-3
+        commands: [deploy]
+`}, pipeline.Trigger{SHA: "c1", Ref: "refs/heads/main", Trusted: true})
+	if len(defs) != 1 || defs[0].Problem != nil {
+		t.Fatalf("got %+v", defs)
+	}
+	var got []string
+	for _, s := range defs[0].Pipeline.Stages[1:] {
+		for _, a := range s.Actions {
+			got = append(got, fmt.Sprintf("%s/%s by %v", s.Name, a.Name, a.Approvers))
+		}
+		if first := s.Actions[0]; first.Category == pipeline.Approval && first.RunOrder >= s.Actions[1].RunOrder {
+			t.Errorf("stage %s goes on without an answer", s.Name)
+		}
+	}
+	want := []string{"Own/ask by [bob]", "Own/live by []", "None/approve-production by [bob]", "None/live-2 by []", "Free/live-3 by []"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
