@@ -190,7 +190,7 @@ func register(ctx context.Context, cfg config.Config, me identity, log *slog.Log
 
 // runAgent applies deployments of groups without tags to this host, in the
 // server's own process.
-func (p *platform) runAgent(ctx context.Context) error {
+func (p *platform) runAgent(ctx context.Context, control pipeline.Control) error {
 	groups := map[string]*deployer.Deployer{}
 	for _, g := range p.cfg.DeploymentGroups {
 		if len(g.Tags) > 0 {
@@ -209,7 +209,7 @@ func (p *platform) runAgent(ctx context.Context) error {
 		return err
 	}
 	return agent.New(agent.Options{
-		Control: p.fleet, ID: uuid.NewString(), Name: dispatch.LocalAgent, Version: version, Groups: groups,
+		Control: control, ID: uuid.NewString(), Name: dispatch.LocalAgent, Version: version, Groups: groups,
 		Temp: filepath.Join(p.cfg.Data, "tmp"), Log: p.log, Now: time.Now, Drain: p.cfg.Limits.Drain,
 	}).Run(ctx)
 }

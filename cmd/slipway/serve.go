@@ -176,7 +176,7 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 		g.Go(func() error { return a.runRunner(gctx, cfg, control, log) })
 	}
 	if s.agent {
-		g.Go(func() error { return p.runAgent(gctx) })
+		g.Go(func() error { return p.runAgent(gctx, observed{p.fleet, h}) })
 	}
 	g.Go(func() error {
 		if !s.quiet {
