@@ -190,7 +190,6 @@ func (c *Cloud) PutReport(ctx context.Context, repo forge.Repo, _ int64, check f
 	}
 	body := map[string]any{
 		"title": line(check.Name, 450), "details": line(check.Title, 2000), "reporter": "Slipway", "report_type": "BUG", "result": result,
-		"data": []any{map[string]any{"title": "Remarks", "type": "NUMBER", "value": len(list)}},
 	}
 	if check.DetailsURL != "" {
 		body["link"] = check.DetailsURL

@@ -135,7 +135,7 @@ func (s *Server) PutReport(ctx context.Context, repo forge.Repo, _ int64, check 
 	}
 	body := map[string]any{
 		"title": line(check.Name, 450), "details": line(check.Title, 2000), "reporter": "Slipway", "result": result,
-		"data": []any{map[string]any{"title": "Remarks", "type": "NUMBER", "value": len(list)}},
+		"data": []any{}, // required, and may be empty
 	}
 	if check.DetailsURL != "" {
 		body["link"] = check.DetailsURL

@@ -19,8 +19,10 @@ type serverPayload struct {
 	Changes        []serverChange `json:"changes"`
 	ToCommit       *serverCommit  `json:"toCommit"`
 	PullRequest    serverPull     `json:"pullRequest"`
-	PreviousTarget *struct{}      `json:"previousTarget"`
-	Comment        serverComment  `json:"comment"`
+	PreviousTarget struct {
+		ID string `json:"id"`
+	} `json:"previousTarget"`
+	Comment serverComment `json:"comment"`
 	// Of a reply, which we read like any comment.
 	CommentParentID int64 `json:"commentParentId"`
 }
@@ -175,7 +177,8 @@ func (p serverPayload) readPull(e *forge.Event) error {
 	if e.Action == "closed" {
 		pr.Closed, pr.Merged = true, pr.Merged || e.Name == "pr:merged"
 	}
-	pr.BaseChanged = e.Name == "pr:modified" && p.PreviousTarget != nil
+	// An edit of the title names the target too.
+	pr.BaseChanged = e.Name == "pr:modified" && p.PreviousTarget.ID != "" && p.PreviousTarget.ID != p.PullRequest.ToRef.ID
 	e.Kind, e.Pull = forge.Pull, &pr
 	return nil
 }

@@ -91,7 +91,8 @@ func match(pattern, given []string, multi string) (map[string]string, bool) {
 	params := map[string]string{}
 	for i, want := range pattern {
 		name, isParam := strings.CutPrefix(want, "{")
-		name = strings.TrimSuffix(name, "}")
+		name, whole := strings.CutSuffix(name, "}")
+		isParam = isParam && whole // {id}.diff is another operation's
 		switch {
 		case i >= len(given):
 			return nil, false
