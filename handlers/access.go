@@ -16,6 +16,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -26,8 +27,9 @@ type Access struct {
 	// Workers are the tokens of runners and agents: they may use the worker API
 	// of their kind and nothing else.
 	Workers []WorkerToken
-	// SessionKey signs the cookies of people who signed in. Servers that share
-	// it share sessions. Empty: a random one, and sessions end with the process.
+	// SessionKey signs sign-in links and names sessions: another one ends them
+	// all. Servers that share it, and Notes, share sessions. Empty: a random one,
+	// and sessions end with the process.
 	SessionKey []byte
 	// OpenReading lets requests that name this host by a loopback name, and did
 	// not pass a proxy, read pages and API without signing in. Only for a server
@@ -35,6 +37,17 @@ type Access struct {
 	OpenReading bool
 	// OpenMetrics and OpenBadges serve /metrics and badges to everyone.
 	OpenMetrics, OpenBadges bool
+	// Tokens keeps the API tokens; nil: there are none but those above.
+	Tokens tokens
+	// Notes keep sessions, and what may be used once; servers that share them
+	// share sessions. nil means memory: sessions end with the process.
+	Notes notes
+	// Audit keeps the audit log; nil: nobody does.
+	Audit audit
+	// Forges tell what people who signed in may do, by forge entry.
+	Forges Permissions
+	// Login lets people sign in at a forge; nil: they sign in with tokens only.
+	Login *Login
 	// Hosts are further names, with port if it isn't the scheme's own, by which
 	// requests may call this server; loopback names and the external URL's host
 	// always may.
@@ -45,10 +58,6 @@ type Access struct {
 	// Agent is the name of the agent whose own token this is; ErrNotFound:
 	// nobody's. nil: agents have no tokens of their own.
 	Agent func(ctx context.Context, token string) (name string, err error)
-	// FirstUse marks a one-time ticket as used, for at least ttl, and reports
-	// whether it was not before. Servers behind one address share it; nil means
-	// memory.
-	FirstUse func(ctx context.Context, ticket string, ttl time.Duration) (bool, error)
 }
 
 // WorkerToken is the token of one runner or agent.
@@ -63,31 +72,54 @@ type level int
 
 const (
 	open    level = iota // nothing
-	reading              // a session, an admin token, or OpenReading
-	writing              // a session with a matching Origin, or an admin token
+	reading              // a session, a token, or OpenReading; the table rights says more
+	writing              // a session with a matching Origin, or a token; the table says more
 	working              // a worker's token, or an admin token
 )
 
 // principal is who sent a request.
 type principal struct {
 	name    string
+	via     string // the proof, for the audit log
 	admin   bool
 	worker  bool
 	kind    pipeline.JobKind
 	agent   string // the agent's name, if it is one
 	session string // the session's ID, if it came by cookie
+	// role is what an API token may do with repo, FORGE/OWNER/NAME, or with the
+	// whole server if that is empty.
+	role forge.Permission
+	repo string
+	// forge and user are a person's, whom the forge knows the permissions of.
+	forge string
+	user  forge.User
 }
 
+// may reports whether p is of the kind that a level asks for.
 func (p *principal) may(l level) bool {
 	switch l {
 	case open:
 		return true
 	case reading, writing:
-		return p != nil && p.admin
+		return p != nil && !p.worker
 	case working:
 		return p != nil && (p.admin || p.worker)
 	}
 	return false
+}
+
+// onServer is what p may do with everything. Nobody, which only an open server
+// lets in, may read.
+func (p *principal) onServer() forge.Permission {
+	switch {
+	case p == nil:
+		return forge.Read
+	case p.admin:
+		return forge.Admin
+	case p.repo == "":
+		return p.role
+	}
+	return forge.NoPermission
 }
 
 type hashedToken struct {
@@ -104,20 +136,22 @@ type guard struct {
 	now    func() time.Time
 	cross  *http.CrossOriginProtection
 
-	mu    sync.Mutex
-	used  map[string]time.Time // tickets that were redeemed, until they end
-	ended map[string]time.Time // sessions that signed out, until they end
+	roles  *roles
+	failed limiter // sign-ins that go into the audit log
+
+	mu   sync.Mutex
+	used map[string]time.Time // when the use of an API token was noted, by sum
 }
 
 const sessionKeyBytes = 32
 
 func newGuard(a Access, externalURL string, now func() time.Time) (*guard, error) {
-	g := &guard{Access: a, now: now, cross: http.NewCrossOriginProtection(), used: map[string]time.Time{}, ended: map[string]time.Time{}}
+	g := &guard{Access: a, now: now, cross: http.NewCrossOriginProtection(), used: map[string]time.Time{}, roles: newRoles(a.Forges, now)}
 	for _, t := range a.AdminTokens {
-		g.tokens = append(g.tokens, hashedToken{sha256.Sum256([]byte(t)), principal{name: "admin", admin: true}})
+		g.tokens = append(g.tokens, hashedToken{sha256.Sum256([]byte(t)), principal{name: "admin", via: viaAdmin, admin: true}})
 	}
 	for _, w := range a.Workers {
-		g.tokens = append(g.tokens, hashedToken{sha256.Sum256([]byte(w.Token)), principal{name: w.Name, worker: true, kind: w.Kind}})
+		g.tokens = append(g.tokens, hashedToken{sha256.Sum256([]byte(w.Token)), principal{name: w.Name, via: "worker", worker: true, kind: w.Kind}})
 	}
 	if slices.Contains(a.AdminTokens, "") || slices.ContainsFunc(a.Workers, func(w WorkerToken) bool { return w.Token == "" }) {
 		return nil, errors.New("handlers: an access token is empty")
@@ -128,6 +162,9 @@ func newGuard(a Access, externalURL string, now func() time.Time) (*guard, error
 	}
 	if len(g.SessionKey) < sessionKeyBytes {
 		return nil, errors.New("handlers: the session key is shorter than 32 bytes")
+	}
+	if g.Notes == nil {
+		g.Notes = newMemory(now)
 	}
 	g.hosts = slices.Clone(a.Hosts)
 	if externalURL != "" {
@@ -180,17 +217,33 @@ func loopbackName(host string) bool {
 // need is the middleware that lets only those pass who have level l.
 func (s *Server) need(l level) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		p, err := s.guard.identify(c.Request)
-		if err == nil {
-			err = s.guard.authorize(c.Request, p, l)
+		p, err := s.admit(c, l)
+		c.Set(principalKey, p)
+		c.Set(stillKey, func() error { _, err := s.admit(c, l); return err })
+		if l != working {
+			defer s.record(c, p)()
 		}
 		if err != nil {
 			s.deny(c, err)
 			return
 		}
-		c.Set(principalKey, p)
 		c.Next()
 	}
+}
+
+// stillKey is where streams find what asks again whether they may go on.
+const stillKey = "slipway.still"
+
+// admit finds who sends the request, and whether they may.
+func (s *Server) admit(c *gin.Context, l level) (*principal, error) {
+	p, err := s.guard.identify(c.Request)
+	if err == nil {
+		err = s.guard.authorize(c.Request, p, l)
+	}
+	if err == nil && l != open {
+		err = s.allow(c, p)
+	}
+	return p, err
 }
 
 // identify finds who sent the request. Credentials that are wrong are an
@@ -200,12 +253,13 @@ func (g *guard) identify(r *http.Request) (*principal, error) {
 		if p := g.token(token); p != nil {
 			return p, nil
 		}
+		if p, err := g.apiToken(r.Context(), token); p != nil || err != nil {
+			return p, err
+		}
 		return g.agent(r.Context(), token)
 	}
 	if c, err := r.Cookie(sessionCookie); err == nil {
-		if id, ok := g.session(c.Value); ok {
-			return &principal{name: "admin", admin: true, session: id}, nil
-		}
+		return g.session(r.Context(), c.Value)
 	}
 	return nil, nil
 }
@@ -272,7 +326,7 @@ func (s *Server) gitAccess(c *gin.Context) {
 	path := c.Param("path")
 	write := strings.HasSuffix(path, "/git-receive-pack") || c.Query("service") == "git-receive-pack"
 	p := s.guard.token(password)
-	allowed := ok && (p.may(writing) || s.guard.Git != nil && s.guard.Git(c.Request.Context(), user, password, path, write))
+	allowed := ok && (p != nil && p.admin || s.guard.Git != nil && s.guard.Git(c.Request.Context(), user, password, path, write))
 	if err := s.guard.cross.Check(c.Request); err != nil {
 		allowed = false
 	}

@@ -165,7 +165,8 @@ func TestSessions(t *testing.T) {
 
 func TestSessionsAreShared(t *testing.T) {
 	key := func(o *handlers.Options) { o.Access.SessionKey = []byte("0123456789abcdef0123456789abcdef") }
-	a, b := handlerstest.New(t, key), handlerstest.New(t, key)
+	a := handlerstest.New(t, key)
+	b := handlerstest.New(t, key, func(o *handlers.Options) { o.Access.Notes = a.State })
 	w := httptest.NewRecorder()
 	a.Handlers.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost"+a.Handlers.SignInPath(), nil))
 	r := httptest.NewRequest("GET", "http://localhost/", nil)

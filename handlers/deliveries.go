@@ -44,7 +44,7 @@ func (s *Server) listDeliveries(c *gin.Context) {
 	limit, err := pageLimit(c)
 	if err == nil {
 		var page pipeline.Page[pipeline.Delivery]
-		if page, err = s.Deliveries.Deliveries(c.Request.Context(), c.Query("forge"), limit, c.Query("after")); err == nil {
+		if page, err = s.seenDeliveries(c.Request.Context(), who(c), c.Query("forge"), limit, c.Query("after")); err == nil {
 			out := pipeline.Page[deliveryItem]{Items: make([]deliveryItem, 0, len(page.Items)), Next: page.Next}
 			for _, d := range page.Items {
 				out.Items = append(out.Items, viewDelivery(d))

@@ -70,7 +70,7 @@ func (s *Server) listDeployments(c *gin.Context) {
 	}
 	q := pipeline.DeploymentQuery{Group: c.Query("group"), Status: pipeline.DeploymentStatus(c.Query("status")), Limit: limit, After: c.Query("after")}
 	s.answer(c, func(ctx context.Context) (any, bool, error) {
-		page, err := s.Fleet.Deployments(ctx, q)
+		page, err := s.seenDeployments(ctx, who(c), q)
 		out := pipeline.Page[deploymentItem]{Items: make([]deploymentItem, 0, len(page.Items)), Next: page.Next}
 		for _, d := range page.Items {
 			out.Items = append(out.Items, s.deploymentItem(d))

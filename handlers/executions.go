@@ -131,7 +131,7 @@ func (s *Server) listExecutions(c *gin.Context) {
 		Status: pipeline.Status(c.Query("status")), Limit: limit, After: c.Query("after"),
 	}
 	load := func(ctx context.Context) (any, bool, error) {
-		page, err := s.Executions.Executions(ctx, q)
+		page, err := s.seenExecutions(ctx, who(c), q)
 		out := pipeline.Page[executionItem]{Items: make([]executionItem, 0, len(page.Items)), Next: page.Next}
 		for _, x := range page.Items {
 			out.Items = append(out.Items, s.item(x))

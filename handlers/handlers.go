@@ -49,6 +49,8 @@ type Options struct {
 	// Git serves /git/; requests reach it only with a token that may.
 	Git    http.Handler
 	Access Access
+	// Setup makes a GitHub App at the first start; nil: this server can't.
+	Setup setup
 	// Checks are what /readyz runs, side by side.
 	Checks []Check
 	// QueueDepths counts what waits, by queue.

@@ -26,6 +26,7 @@ func (s *Server) deliveryPage(c *gin.Context) {
 		return
 	}
 	v := ui.Delivery{Frame: s.frame(c, strings.TrimSuffix(d.Event+"."+d.Action, ".")), Delivery: d}
+	v.CanReplay = v.SignedIn && s.mayWrite(c, deliveryRepo(d))
 	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
 		v.Headers = append(v.Headers, ui.Header{Name: name, Value: strings.Join(d.Headers[name], ", ")})
 	}

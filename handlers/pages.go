@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/handlers/ui"
 	"github.com/slipway-ci/slipway/pipeline"
 )
@@ -28,7 +29,11 @@ func (s *Server) frame(c *gin.Context, title string) ui.Frame {
 	if p == nil { // pages that need nobody, such as the one that signs in
 		p, _ = s.guard.identify(c.Request)
 	}
-	return ui.Frame{Title: title, Now: s.Now().UTC(), SignedIn: p != nil && p.session != "", Path: c.Request.URL.RequestURI()}
+	f := ui.Frame{Title: title, Now: s.Now().UTC(), Path: c.Request.URL.RequestURI()}
+	if p != nil && p.session != "" {
+		f.SignedIn, f.User, f.Admin = true, p.name, p.admin
+	}
+	return f
 }
 
 // page answers with what render makes.
@@ -65,7 +70,7 @@ func (s *Server) deny(c *gin.Context, err error) {
 		// does once the browser opens the page from here.
 		again := c.GetHeader("Sec-Fetch-Site") == "cross-site"
 		s.page(c, http.StatusUnauthorized, func() ([]byte, error) {
-			return s.pages.SignIn(ui.SignIn{Frame: s.frame(c, "Sign in"), Next: localPath(c.Request.URL.RequestURI()), Again: again})
+			return s.pages.SignIn(ui.SignIn{Frame: s.frame(c, "Sign in"), Next: localPath(c.Request.URL.RequestURI()), Again: again, Login: s.loginPath(localPath(c.Request.URL.RequestURI()))})
 		})
 	default:
 		s.failPage(c, err)
@@ -92,7 +97,7 @@ func (s *Server) repoPage(c *gin.Context) {
 }
 
 func (s *Server) showExecutions(c *gin.Context, v ui.Executions) {
-	page, err := s.Executions.Executions(c.Request.Context(), v.Query)
+	page, err := s.seenExecutions(c.Request.Context(), who(c), v.Query)
 	if err != nil {
 		s.failPage(c, err)
 		return
@@ -137,6 +142,7 @@ func (s *Server) executionPage(c *gin.Context) {
 			s.addAction(c.Request.Context(), &v, st, a)
 		}
 	}
+	v.CanAct = v.SignedIn && s.mayWrite(c, x.Repo)
 	v.CanStop = !x.Status.Ended()
 	v.CanRetry = x.Status == pipeline.Failed || x.Status == pipeline.Stopped
 	if v.CanStop {
@@ -234,12 +240,15 @@ func pagesOf(w ui.Window) ui.Paging {
 
 func (s *Server) deliveriesPage(c *gin.Context) {
 	v := ui.Deliveries{Frame: s.frame(c, "Deliveries"), Forge: c.Query("forge"), Forges: s.forges()}
-	page, err := s.Deliveries.Deliveries(c.Request.Context(), v.Forge, 50, c.Query("after"))
+	page, err := s.seenDeliveries(c.Request.Context(), who(c), v.Forge, 50, c.Query("after"))
 	if err != nil {
 		s.failPage(c, err)
 		return
 	}
 	v.Items = page.Items
+	// Of many repositories some may not be the reader's to change; the form says
+	// so then.
+	v.CanReplay = v.SignedIn && (v.Admin || who(c).role == "" || who(c).role.AtLeast(forge.Write))
 	v.Newer, v.Older = neighbours(c, page.Next)
 	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Deliveries(v) })
 }

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 
@@ -45,16 +44,9 @@ func (s *Server) listPipelines(c *gin.Context) {
 		return
 	}
 	s.answer(c, func(ctx context.Context) (any, bool, error) {
-		page, err := s.Boards.Boards(ctx, limit, c.Query("after"))
+		page, err := s.seenBoards(ctx, who(c), limit, c.Query("after"))
 		out := pipeline.Page[pipeline.View]{Items: make([]pipeline.View, 0, len(page.Items)), Next: page.Next}
-		for _, key := range page.Items {
-			b, _, err := s.Boards.Board(ctx, key)
-			if errors.Is(err, pipeline.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return nil, false, err
-			}
+		for _, b := range page.Items {
 			out.Items = append(out.Items, b.View())
 		}
 		return out, false, err
@@ -184,9 +176,10 @@ func askedFor(x pipeline.Execution, in answerRequest) (*pipeline.Waiting, error)
 	return nil, nil
 }
 
-// denied says why a principal may not answer; an administrator always may.
+// denied says why a principal, who may write, may not answer; an administrator
+// always may, and everybody where no approvers are named.
 func denied(p *principal, approvers []string) string {
-	if p != nil && (p.admin || slices.Contains(approvers, p.name)) {
+	if p != nil && (p.admin || len(approvers) == 0 || slices.Contains(approvers, p.name)) {
 		return ""
 	}
 	return "only approvers may answer"

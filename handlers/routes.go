@@ -88,6 +88,7 @@ func (s *Server) api() []route {
 		{get, "/openapi.json", open, s.getOpenAPI, "This document", nil, body{}, 200, asBytes("application/json")},
 	}
 	routes = append(routes, s.fleetAPI()...)
+	routes = append(routes, s.tokenAPI()...)
 	for _, kind := range []struct {
 		root string
 		job  pipeline.JobKind
@@ -155,6 +156,9 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.GET("/sign-in", s.signIn)
 	web.POST("/sign-in", s.sameOrigin, s.signInForm)
 	web.POST("/sign-out", s.need(open), s.signOut)
+	web.GET("/login", s.startLogin)
+	web.GET("/login/callback", s.endLogin)
+	web.GET("/setup/github/callback", s.endSetup)
 	read, write := s.need(reading), s.need(writing)
 	web.GET("/", read, s.executionsPage)
 	web.GET("/repos/:forge/:owner/:name", read, s.repoPage)
@@ -169,6 +173,8 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.POST("/deliveries/:id/replay", write, s.replayForm)
 	web.GET("/dead-letters", read, s.deadLettersPage)
 	web.POST("/dead-letters/:id/replay", write, s.replayDeadLetterForm)
+	web.GET("/audit", read, s.auditPage)
+	web.GET("/setup/github", read, s.setupPage)
 }
 
 // ginPath is an OpenAPI path as gin writes it.

@@ -6,25 +6,58 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/handlers/ui"
+	"github.com/slipway-ci/slipway/pipeline"
 )
 
 const (
 	sessionCookie = "slipway_session"
-	sessionTime   = 7 * 24 * time.Hour
+	sessionTime   = 12 * time.Hour
 	ticketTime    = 15 * time.Minute
 )
 
-// Sessions and tickets are signed, not stored: "kind.expiry.id.mac". The kind
-// is under the mac, so that one can't pass for the other.
+// The proofs, as the audit log spells them.
+const (
+	viaAdmin  = "admin token"
+	viaToken  = "token"
+	viaTicket = "sign-in link"
+)
+
+// notes keep small things for a while.
+type notes interface {
+	// PutNote keeps data; before says that there was a note of that name, which
+	// then stays.
+	PutNote(ctx context.Context, name string, data []byte, ttl time.Duration) (before bool, err error)
+	// Note is what was kept; ErrNotFound: nothing, or no longer.
+	Note(ctx context.Context, name string) ([]byte, error)
+	DropNote(ctx context.Context, name string) error
+}
+
+// session is who signed in, as it is kept.
+type session struct {
+	V     int    `json:"v"`
+	Admin bool   `json:"admin,omitempty"`
+	Via   string `json:"via"`
+	// Token is the sum of an API token that was typed in.
+	Token string     `json:"token,omitempty"`
+	Forge string     `json:"forge,omitempty"`
+	User  forge.User `json:"user,omitzero"`
+}
+
+// Tickets are signed, not stored: "kind.expiry.id.mac". The kind is under the
+// mac, so that one can't pass for another.
 
 func (g *guard) sign(kind string, ttl time.Duration) string {
 	body := kind + "." + strconv.FormatInt(g.now().Add(ttl).Unix(), 10) + "." + rand.Text()
@@ -59,50 +92,47 @@ func cutLast(s string) (before, after string, found bool) {
 	return s[:i], s[i+1:], true
 }
 
-// session is the ID of a cookie's session, if it is good.
-func (g *guard) session(cookie string) (id string, ok bool) {
-	id, ok = g.verify("session", cookie)
+// redeem reports whether a signed text is good and was not used before.
+func (g *guard) redeem(ctx context.Context, kind, signed string) (id string, ok bool, err error) {
+	id, ok = g.verify(kind, signed)
 	if !ok {
-		return "", false
+		return "", false, nil
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, gone := g.ended[id]
-	return id, !gone
+	before, err := g.Notes.PutNote(ctx, "used:"+id, []byte("1"), time.Hour)
+	return id, !before && err == nil, err
 }
 
-func (g *guard) endSession(id string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.forget(g.ended)
-	g.ended[id] = g.now().Add(sessionTime)
-}
+// sessionNote names a session's note. Who reads the notes learns no cookie,
+// and another key finds none of them.
+func (g *guard) sessionNote(id string) string { return "session:" + g.mac("session."+id) }
 
-// redeem reports whether a ticket is good and was not used before.
-func (g *guard) redeem(ctx context.Context, ticket string) (bool, error) {
-	id, ok := g.verify("ticket", ticket)
-	if !ok {
-		return false, nil
+// session is who has this cookie; nil if it is not good, any more.
+func (g *guard) session(ctx context.Context, id string) (*principal, error) {
+	data, err := g.Notes.Note(ctx, g.sessionNote(id))
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return nil, nil
 	}
-	if g.FirstUse != nil {
-		return g.FirstUse(ctx, id, ticketTime)
+	var in session
+	if err == nil {
+		err = json.Unmarshal(data, &in)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.forget(g.used)
-	if _, before := g.used[id]; before {
-		return false, nil
+	if err != nil {
+		return nil, err
 	}
-	g.used[id] = g.now().Add(ticketTime)
-	return true, nil
-}
-
-func (g *guard) forget(marks map[string]time.Time) {
-	for id, end := range marks {
-		if g.now().After(end) {
-			delete(marks, id)
+	p := &principal{name: "admin", via: in.Via, admin: in.Admin, session: id}
+	switch {
+	case in.Token != "":
+		if p, err = g.tokenOf(ctx, in.Token); p == nil || err != nil {
+			return nil, err
 		}
+		p.session = id
+	case in.Forge != "":
+		p.name, p.forge, p.user = in.User.Login, in.Forge, in.User
+		p.admin = g.Login != nil && g.Login.admin(in.Forge, in.User)
+	case !in.Admin:
+		return nil, nil
 	}
+	return p, nil
 }
 
 // SignInPath is a path that signs in whoever opens it first, within 15 minutes.
@@ -119,45 +149,87 @@ func (s *Server) signIn(c *gin.Context) {
 		s.signInPage(c, http.StatusOK, next, "")
 		return
 	}
-	good, err := s.guard.redeem(c.Request.Context(), ticket)
+	_, good, err := s.guard.redeem(c.Request.Context(), "ticket", ticket)
 	if err != nil {
 		s.failPage(c, err)
 		return
 	}
 	if !good {
+		s.signInFailed(c, viaTicket)
 		s.signInPage(c, http.StatusUnauthorized, next, "This sign-in address was used before or is too old.")
 		return
 	}
-	s.startSession(c, next)
+	if s.startSession(c, session{Admin: true, Via: viaTicket}) {
+		c.Redirect(http.StatusSeeOther, next)
+	}
 }
 
-// signInForm is POST /sign-in: an admin token typed by a person.
+// signInForm is POST /sign-in: an admin's or an API token typed by a person.
 func (s *Server) signInForm(c *gin.Context) {
-	next := localPath(c.PostForm("next"))
-	if p := s.guard.token(c.PostForm("token")); p == nil || !p.admin {
+	next, token := localPath(c.PostForm("next")), c.PostForm("token")
+	in := session{Admin: true, Via: viaAdmin}
+	p := s.guard.token(token)
+	if p == nil {
+		var err error
+		if p, err = s.guard.apiToken(c.Request.Context(), token); err != nil {
+			s.failPage(c, err)
+			return
+		}
+		in = session{Via: viaToken, Token: sumOf(token)}
+	}
+	if p == nil || p.worker {
+		s.signInFailed(c, viaToken)
 		s.signInPage(c, http.StatusUnauthorized, next, "This is not a token that may sign in.")
 		return
 	}
-	s.startSession(c, next)
+	if s.startSession(c, in) {
+		c.Redirect(http.StatusSeeOther, next)
+	}
 }
 
-func (s *Server) startSession(c *gin.Context, next string) {
+// startSession gives the browser a new session; one that it had ends. If that
+// fails it answers, and reports false.
+func (s *Server) startSession(c *gin.Context, in session) bool {
+	ctx, id := c.Request.Context(), rand.Text()+rand.Text()
+	in.V = 1
+	data, err := json.Marshal(in)
+	if err == nil {
+		_, err = s.guard.Notes.PutNote(ctx, s.guard.sessionNote(id), data, sessionTime)
+	}
+	if old, cookieErr := c.Request.Cookie(sessionCookie); err == nil && cookieErr == nil {
+		err = s.guard.Notes.DropNote(ctx, s.guard.sessionNote(old.Value))
+	}
+	var p *principal
+	if err == nil {
+		p, err = s.guard.session(ctx, id)
+	}
+	if err != nil {
+		s.failPage(c, err)
+		return false
+	}
+	s.signedIn(c, p)
+	s.setSession(c, id, int(sessionTime/time.Second))
+	c.Header("Cache-Control", "no-store")
+	return true
+}
+
+// setSession sets the cookie; a negative age takes it away.
+func (s *Server) setSession(c *gin.Context, id string, age int) {
 	http.SetCookie(c.Writer, &http.Cookie{
-		Name: sessionCookie, Value: s.guard.sign("session", sessionTime), Path: "/", MaxAge: int(sessionTime / time.Second),
+		Name: sessionCookie, Value: id, Path: "/", MaxAge: age,
 		Secure: s.guard.secure, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	})
-	c.Header("Cache-Control", "no-store")
-	c.Redirect(http.StatusSeeOther, next)
 }
 
 // signOut is POST /sign-out.
 func (s *Server) signOut(c *gin.Context) {
 	if p := who(c); p != nil && p.session != "" {
-		s.guard.endSession(p.session)
+		if err := s.guard.Notes.DropNote(c.Request.Context(), s.guard.sessionNote(p.session)); err != nil {
+			s.failPage(c, err)
+			return
+		}
 	}
-	http.SetCookie(c.Writer, &http.Cookie{
-		Name: sessionCookie, Path: "/", MaxAge: -1, Secure: s.guard.secure, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-	})
+	s.setSession(c, "", -1)
 	c.Redirect(http.StatusSeeOther, "/sign-in")
 }
 
@@ -174,15 +246,61 @@ type signInTicket struct {
 
 func (s *Server) signInPage(c *gin.Context, status int, next, problem string) {
 	s.page(c, status, func() ([]byte, error) {
-		return s.pages.SignIn(ui.SignIn{Frame: s.frame(c, "Sign in"), Next: next, Problem: problem})
+		return s.pages.SignIn(ui.SignIn{Frame: s.frame(c, "Sign in"), Next: next, Problem: problem, Login: s.loginPath(next)})
 	})
 }
 
 // localPath is next if it is a path of this server, else the first page.
 func localPath(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n") {
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
 		return "/"
 	}
 	return next
+}
+
+// memory is notes that end with the process.
+type memory struct {
+	now func() time.Time
+	mu  sync.Mutex
+	all map[string]memoryNote
+}
+
+type memoryNote struct {
+	data []byte
+	end  time.Time
+}
+
+func newMemory(now func() time.Time) *memory { return &memory{now: now, all: map[string]memoryNote{}} }
+
+func (m *memory) PutNote(_ context.Context, name string, data []byte, ttl time.Duration) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for other, n := range m.all {
+		if m.now().After(n.end) {
+			delete(m.all, other)
+		}
+	}
+	if _, before := m.all[name]; before {
+		return true, nil
+	}
+	m.all[name] = memoryNote{data, m.now().Add(ttl)}
+	return false, nil
+}
+
+func (m *memory) Note(_ context.Context, name string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, ok := m.all[name]
+	if !ok || m.now().After(n.end) {
+		return nil, pipeline.ErrNotFound
+	}
+	return n.data, nil
+}
+
+func (m *memory) DropNote(_ context.Context, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.all, name)
+	return nil
 }

@@ -118,6 +118,8 @@ type eventWriter struct {
 	c    *gin.Context
 	rc   *http.ResponseController
 	last time.Time
+	// checked is when it was last seen that the reader may read.
+	checked time.Time
 }
 
 func newEventWriter(c *gin.Context) *eventWriter {
@@ -125,7 +127,7 @@ func newEventWriter(c *gin.Context) *eventWriter {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
-	return &eventWriter{c: c, rc: http.NewResponseController(c.Writer), last: time.Now()}
+	return &eventWriter{c: c, rc: http.NewResponseController(c.Writer), last: time.Now(), checked: time.Now()}
 }
 
 // event writes one event; data is one line.
@@ -140,15 +142,29 @@ func (w *eventWriter) event(name, id string, data []byte) error {
 	return w.write(b.Bytes())
 }
 
+// still fails once the reader may not read any more: a stream may outlive a
+// session, a token or a permission.
+func (w *eventWriter) still() error {
+	ask, ok := w.c.Get(stillKey)
+	if !ok || time.Since(w.checked) < pingEvery {
+		return nil
+	}
+	w.checked = time.Now()
+	return ask.(func() error)()
+}
+
 // ping writes a comment if nothing was written for a while.
 func (w *eventWriter) ping() error {
-	if time.Since(w.last) < pingEvery {
-		return nil
+	if err := w.still(); err != nil || time.Since(w.last) < pingEvery {
+		return err
 	}
 	return w.write([]byte(": still here\n\n"))
 }
 
 func (w *eventWriter) write(text []byte) error {
+	if err := w.still(); err != nil {
+		return err
+	}
 	w.last = time.Now()
 	// Where the connection has no deadlines, a reader that is gone ends the
 	// request's context instead.

@@ -175,6 +175,11 @@ func (f *forges) forget(installation int64) {
 	clear(f.tokens)
 }
 
+// permissions are the forges that know what people may do.
+func (f *forges) permissions() handlers.Permissions {
+	return handlers.Permissions{githubForge: f.github}
+}
+
 // hooks are the forge entries that may send webhooks.
 func (f *forges) hooks() map[string]handlers.Hook {
 	out := map[string]handlers.Hook{}

@@ -42,7 +42,7 @@ func New(t testing.TB, change ...func(*handlers.Options)) *Server {
 		Inbox: state, Bodies: state, Deliveries: state, Executions: state, Boards: state, Builds: state, Logs: state, Artifacts: state,
 		Events: state, DeadLetters: state, Workers: state, Control: state,
 		Access: handlers.Access{
-			AdminTokens: []string{AdminToken},
+			AdminTokens: []string{AdminToken}, Tokens: state, Notes: state, Audit: state,
 			Workers: []handlers.WorkerToken{
 				{Name: "runner-1", Token: RunnerToken, Kind: pipeline.BuildJob}, {Name: "agent-1", Token: AgentToken, Kind: pipeline.DeployJob},
 			},

@@ -40,6 +40,7 @@ type State struct {
 	stopping   map[string]string
 	outcomes   map[string]pipeline.Outcome
 	workers    map[string]handlers.Worker
+	accounts   accounts
 }
 
 type logText struct {
@@ -53,7 +54,7 @@ func NewState() *State {
 	s := &State{
 		seen: map[string]int{}, bodies: map[string][]byte{}, boards: map[string]*pipeline.Board{}, builds: map[string]pipeline.Build{}, logs: map[string]*logText{},
 		artifacts: map[string][]byte{}, held: map[string]pipeline.JobRef{}, stopping: map[string]string{},
-		outcomes: map[string]pipeline.Outcome{}, workers: map[string]handlers.Worker{},
+		outcomes: map[string]pipeline.Outcome{}, workers: map[string]handlers.Worker{}, accounts: newAccounts(),
 	}
 	s.changed = sync.NewCond(&s.mu)
 	return s

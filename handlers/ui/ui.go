@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/access"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -29,6 +30,9 @@ type Frame struct {
 	Title    string
 	Now      time.Time
 	SignedIn bool
+	// User is who is signed in; Admin says that they may do everything.
+	User  string
+	Admin bool
 	// Path is the page's own, with its query.
 	Path string
 	// Live is an address of the API whose events say that the page is out of
@@ -41,9 +45,40 @@ type SignIn struct {
 	Frame
 	Next    string // where to go afterwards
 	Problem string
+	Login   string // address that leads to the forge to sign in at; empty: none
 	// Again lets the browser open Next once more by itself: after a link from
 	// another site it leaves out the cookie of somebody who is signed in.
 	Again bool
+}
+
+// Onward is the page between a forge, where somebody signed in, and where they
+// wanted to go.
+type Onward struct {
+	Frame
+	Who, Next string
+}
+
+// Setup is the page from which an App is made.
+type Setup struct {
+	Frame
+	ExternalURL, Organization string
+	// Unreachable warns that the forge can't deliver webhooks to ExternalURL.
+	Unreachable bool
+	// Address is where the form posts Manifest.
+	Address, Manifest string
+}
+
+// SetUp is the page of an App that was made.
+type SetUp struct {
+	Frame
+	Name, InstallURL, Folder, Settings string
+}
+
+// Audit is the audit log.
+type Audit struct {
+	Frame
+	Items        []access.Entry
+	Newer, Older string
 }
 
 // Executions is a list of executions: all, or one repository's.
@@ -64,6 +99,9 @@ type Execution struct {
 	Builds map[string]pipeline.Build // by ID, as far as they are known
 	// Problems is what went wrong, the first first.
 	Problems []Problem
+	// CanAct says that the reader may change it, CanStop and CanRetry what there
+	// is to change.
+	CanAct   bool
 	CanStop  bool
 	CanRetry bool
 }
@@ -100,6 +138,7 @@ type Deliveries struct {
 	Forge        string
 	Forges       []string
 	Items        []pipeline.Delivery
+	CanReplay    bool
 	Newer, Older string
 }
 
@@ -110,8 +149,9 @@ type Delivery struct {
 	Headers []Header
 	// Payload is the body, indented if it is JSON, up to a length that a browser
 	// copes with; Cut says that there was more.
-	Payload string
-	Cut     bool
+	Payload   string
+	Cut       bool
+	CanReplay bool
 }
 
 // Header is one header of a webhook.
@@ -207,6 +247,18 @@ func (p *Pages) Assets() http.Handler {
 
 // SignIn renders the page that asks for a token.
 func (p *Pages) SignIn(v SignIn) ([]byte, error) { return p.render("signin", v) }
+
+// Onward renders the page after a sign-in at a forge.
+func (p *Pages) Onward(v Onward) ([]byte, error) { return p.render("onward", v) }
+
+// Setup renders the page from which an App is made.
+func (p *Pages) Setup(v Setup) ([]byte, error) { return p.render("setup", v) }
+
+// SetUp renders the page of an App that was made.
+func (p *Pages) SetUp(v SetUp) ([]byte, error) { return p.render("setup-done", v) }
+
+// Audit renders the audit log.
+func (p *Pages) Audit(v Audit) ([]byte, error) { return p.render("audit", v) }
 
 // Executions renders a list of executions.
 func (p *Pages) Executions(v Executions) ([]byte, error) { return p.render("executions", v) }
