@@ -23,6 +23,7 @@ type fakeStore struct {
 	items      map[string]*fakeItem
 	claims     int
 	dead       []DeadMessage
+	leases     map[string]bool
 	changed    chan struct{} // closed when something is marked or given back
 }
 
