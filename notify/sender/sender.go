@@ -47,14 +47,17 @@ const (
 	answerLimit = 64 << 10 // bytes of an answer that are read
 )
 
+// dialer connects to no link-local address, where clouds keep their metadata.
+func dialer() *net.Dialer {
+	return &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error { return permitted(address) }}
+}
+
 // client makes requests to one configured address. It follows no redirect, so
-// that an address can't send messages elsewhere, and connects to no link-local
-// one, where clouds keep their metadata.
+// that an address can't send messages elsewhere.
 func client() *http.Client {
-	d := net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error { return permitted(address) }}
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: d.DialContext, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
+			DialContext: dialer().DialContext, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
 			MaxResponseHeaderBytes: 64 << 10, IdleConnTimeout: 90 * time.Second,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

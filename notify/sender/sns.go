@@ -51,7 +51,7 @@ func NewTopic(ctx context.Context, o TopicOptions) (*Topic, error) {
 		config.WithRegion(cmp.Or(o.Region, parts[3])),
 		// Who sends tries again, across restarts.
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
-		config.WithHTTPClient(client()),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DialContext = dialer().DialContext })),
 	}
 	if o.AccessKey != "" {
 		options = append(options, config.WithCredentialsProvider(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -102,7 +102,7 @@ func publishError(err error) error {
 	switch {
 	case errors.Is(err, notify.ErrRefused):
 		return fmt.Errorf("publishing: %w", notify.ErrRefused)
-	case !ok || answer.HTTPStatusCode() >= 500 || code == "Throttling" || code == "ThrottlingException" || code == "ThrottledException":
+	case !ok || answer.HTTPStatusCode() == 0 || answer.HTTPStatusCode() >= 500 || code == "Throttling" || code == "ThrottlingException" || code == "ThrottledException":
 		return &forge.RetryError{Err: fmt.Errorf("publishing: %s", code)}
 	case answer.HTTPStatusCode() == http.StatusTooManyRequests:
 		return &forge.RetryError{After: retryAfter(answer.Response.Header.Get("Retry-After")), Err: fmt.Errorf("publishing: %s", code)}
@@ -168,7 +168,7 @@ func chatMessage(m notify.Message) any {
 			description += "\n" + part
 		}
 	}
-	content := map[string]any{"textType": "client-markdown", "title": m.Title(), "description": cutRunes(description, sectionRunes)}
+	content := map[string]any{"textType": "client-markdown", "title": m.Title(), "description": slackText(cutRunes(description, sectionRunes))}
 	if m.URL != "" {
 		content["nextSteps"] = []string{"<" + m.URL + "|Open the execution>"}
 	}
