@@ -26,6 +26,12 @@ type workerControl interface {
 	pipeline.Caches
 }
 
+// withCaches is a workerControl of two parts.
+type withCaches struct {
+	pipeline.Control
+	pipeline.Caches
+}
+
 func newEveryCompute(c workerControl, cfg config.Config) everyCompute {
 	return everyCompute{c, slices.Sorted(maps.Keys(cfg.ComputeTypes))}
 }

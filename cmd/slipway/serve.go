@@ -170,7 +170,7 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 		g.Go(func() error { return serveHTTP(gctx, hooks, below("/webhooks/", h, http.NotFoundHandler()), h.Drain) })
 	}
 	g.Go(func() error { return serveHTTP(gctx, l, front, h.Drain) })
-	control := observed{newEveryCompute(p.control, cfg), h}
+	control := withCaches{observed{newEveryCompute(p.control, cfg), h}, p.control}
 	g.Go(func() error { return runRequests(gctx, cfg, p.control, log) })
 	if s.runner {
 		g.Go(func() error { return a.runRunner(gctx, cfg, control, log) })
@@ -197,12 +197,12 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 // observed counts the builds that end in this process, as the worker API does
 // those of other processes.
 type observed struct {
-	workerControl
+	pipeline.Control
 	server *handlers.Server
 }
 
 func (o observed) Complete(ctx context.Context, ref pipeline.JobRef, b pipeline.Build, out pipeline.Outcome) error {
-	err := o.workerControl.Complete(ctx, ref, b, out)
+	err := o.Control.Complete(ctx, ref, b, out)
 	if err == nil {
 		o.server.ObserveBuild(b)
 	}
