@@ -95,6 +95,10 @@ bench: build ## beside their floors: the whole program (bench/run), then go benc
 chaos: ## kill server, runner and Redis 200 times under pushes; SLIPWAY_CHAOS_SEED repeats a run
 	SLIPWAY_CHAOS=1 $(gotest) -- -timeout 60m -count 1 -run '^TestChaos(Docker)?$$' ./test/e2e
 
+.PHONY: tour
+tour: ## pipelines, approvals, a fleet, encryption and comments once, with real processes; tells what happens
+	$(GO) test -count 1 -v -timeout 5m -run '^TestTour$$' ./test/e2e | grep -v '^=== '
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=10s; PKGS=./runner/buildspec
 	scripts/fuzz $(FUZZTIME) $(PKGS)

@@ -47,7 +47,7 @@ func pullOf(r Repo, p Pull) map[string]any {
 	number := strconv.Itoa(p.Number)
 	return map[string]any{
 		"id": r.ID*1000 + int64(p.Number), "number": p.Number, "state": cmp.Or(p.State, "open"), "title": p.Title,
-		"draft": p.Draft, "merged": p.Merged, "merge_commit_sha": nil, "user": userOf(p.Author), "labels": []any{},
+		"draft": p.Draft, "merged": p.Merged, "merge_commit_sha": mergeSHA(p), "user": userOf(p.Author), "labels": []any{},
 		"html_url": "https://github.com/" + r.FullName() + "/pull/" + number, "updated_at": time.Now().UTC().Format(time.RFC3339),
 		"head": map[string]any{"ref": p.Head, "sha": p.HeadSHA, "repo": head, "user": userOf(p.Author), "label": p.Author + ":" + p.Head},
 		"base": map[string]any{"ref": cmp.Or(p.Base, r.DefaultBranch), "sha": p.BaseSHA, "repo": repositoryOf(r), "user": userOf(r.Owner)},
@@ -169,4 +169,12 @@ func SuitePayload(r Repo, sha string, appID int64) map[string]any {
 		"action": "rerequested", "repository": repositoryOf(r), "sender": userOf(""), "installation": installationOf(r),
 		"check_suite": map[string]any{"id": 1, "head_sha": sha, "head_branch": nil, "pull_requests": []any{}, "app": map[string]any{"id": appID}},
 	}
+}
+
+// mergeSHA is null until a pull request was merged.
+func mergeSHA(p Pull) any {
+	if p.MergeSHA == "" {
+		return nil
+	}
+	return p.MergeSHA
 }

@@ -44,6 +44,7 @@ type Pull struct {
 	State    string // empty: open
 	Draft    bool
 	Merged   bool
+	MergeSHA string // of the merge commit
 	Author   string
 	Files    []File // that it changes
 }

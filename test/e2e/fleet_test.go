@@ -70,9 +70,9 @@ type fleetOf struct {
 	agents map[string]*process
 }
 
-func newFleet(t *testing.T) *fleetOf {
+func newFleet(t *testing.T, o setup) *fleetOf {
 	t.Helper()
-	f := &fleetOf{system: newSystem(t, setup{config: fleetConfig}), agents: map[string]*process{}}
+	f := &fleetOf{system: newSystem(t, o), agents: map[string]*process{}}
 	f.repo = f.system.repo(t, "octo", "web")
 	bin, err := program()
 	if err != nil {
@@ -217,7 +217,7 @@ func awaitFile(t *testing.T, pattern string) {
 // TestFleet: three agents with roots of their own; revisions that are good,
 // bad, and good while agents and the server are killed.
 func TestFleet(t *testing.T) {
-	f := newFleet(t)
+	f := newFleet(t, setup{config: fleetConfig})
 	f.awaitEnd(t, f.begin(t, "one", f.revision("one", nil, nil))).check(t, "Succeeded")
 	f.checkVersions(t, everywhere("one"))
 

@@ -23,6 +23,7 @@ type gitHost struct {
 	url    string // with a slash at its end
 	dir    string
 	server *http.Server
+	login  func(user, password string) bool
 
 	mu     sync.Mutex
 	tips   map[string]string // by repository and branch
@@ -38,7 +39,7 @@ func newGitHost(dir string) (*gitHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gitHost{url: "http://" + l.Addr().String() + "/", dir: dir, tips: map[string]string{}}
+	g := &gitHost{url: "http://" + l.Addr().String() + "/", dir: dir, tips: map[string]string{}, login: installationToken}
 	backend := &cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
 		// What git says of commits that aren't there is said to the client, too.
@@ -47,7 +48,7 @@ func newGitHost(dir string) (*gitHost, error) {
 	}
 	g.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
-		if user != "x-access-token" || !strings.HasPrefix(password, "ghs_") {
+		if !g.login(user, password) {
 			g.mu.Lock()
 			g.denied++
 			g.mu.Unlock()
@@ -59,6 +60,10 @@ func newGitHost(dir string) (*gitHost, error) {
 	})}
 	go g.server.Serve(l) // ends with close
 	return g, nil
+}
+
+func installationToken(user, password string) bool {
+	return user == "x-access-token" && strings.HasPrefix(password, "ghs_")
 }
 
 func (g *gitHost) close() error { return g.server.Close() }

@@ -70,7 +70,7 @@ func TestImage(t *testing.T) {
 	}()
 
 	await(t, startLimit, func(ctx context.Context) error { return sys.call(ctx, "GET", "/readyz", nil, nil) })
-	sha := pushTo(t, sys.url, root, buildspec("echo built in a container"))
+	sha := pushTo(t, sys.url, "octo/web", root, buildspec("echo built in a container"))
 	var x execution
 	await(t, buildLimit, func(ctx context.Context) error {
 		list, err := sys.executionsOf(ctx, sha)
@@ -153,9 +153,9 @@ func tcpRedis(t *testing.T, sys *system) (*process, string) {
 }
 
 // pushTo pushes files to a server's own git host and answers with the commit.
-func pushTo(t *testing.T, url, root string, files map[string]string) string {
+func pushTo(t *testing.T, url, repo, root string, files map[string]string) string {
 	t.Helper()
-	work := filepath.Join(root, "work")
+	work := filepath.Join(root, "work", repo)
 	for name, text := range files {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(work, name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -164,9 +164,9 @@ func pushTo(t *testing.T, url, root string, files map[string]string) string {
 			t.Fatal(err)
 		}
 	}
-	remote := strings.Replace(url, "://", "://slipway:"+adminToken+"@", 1) + "/git/octo/web.git"
+	remote := strings.Replace(url, "://", "://slipway:"+adminToken+"@", 1) + "/git/" + repo + ".git"
 	var sha string
-	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "-A"}, {"commit", "-q", "-m", "x"}, {"push", "-q", remote, "main"}, {"rev-parse", "HEAD"}} {
+	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "-A"}, {"commit", "-q", "--allow-empty", "-m", "x"}, {"push", "-q", remote, "main"}, {"rev-parse", "HEAD"}} {
 		cmd := exec.Command("git", append([]string{"-C", work, "-c", "user.name=a", "-c", "user.email=a@b"}, args...)...)
 		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
 		out, err := cmd.CombinedOutput()

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +37,9 @@ type setup struct {
 	lease   string   // empty: the default
 	image   string   // of builds
 	runners []string // the engine of each
+	server  []string // more of the server's environment
 	slots   int
+	up      bool     // server and runner are one process, which builds on this host
 	wire    bool // the first runner reaches the server over a wire that can be cut
 }
 
@@ -215,13 +218,16 @@ func (s *system) define(bin string, o setup) error {
 	if o.lease != "" {
 		lease = []string{"SLIPWAY_LIMITS_LEASE=" + o.lease}
 	}
-	s.server = s.process("server", append(lease,
+	s.server = s.process("server", append(slices.Clone(o.server), append(lease,
 		"SLIPWAY_CONFIG="+config, "SLIPWAY_LISTEN="+listen, "SLIPWAY_DATA="+filepath.Join(s.root, "server"),
 		"SLIPWAY_REDIS_URL=unix://"+socket, "SLIPWAY_ADMIN_TOKEN="+adminToken,
 		"SLIPWAY_GITHUB_WEBHOOK_SECRET="+webhookSecret, "SLIPWAY_GITHUB_API_URL="+s.github.URL,
 		"SLIPWAY_GITHUB_CLONE_URL="+s.git.url, "SLIPWAY_GITHUB_APP_ID="+strconv.Itoa(appID),
 		"SLIPWAY_IMAGE="+o.image, "SLIPWAY_GITHUB_PRIVATE_KEY_FILE="+filepath.Join(s.root, "app.pem"),
-	), bin, "server")
+	)...), bin, "server")
+	if o.up {
+		s.server.args = []string{bin, "up", "--engine", "host"}
+	}
 	if o.wire {
 		if s.wire, err = newWire(listen); err != nil {
 			return err
