@@ -174,5 +174,13 @@ environments:                         # what stages of pipeline files deploy to
     repository: github/octo/web       # default: every repository
     approvers: [alice, team/release, octo/ops] # logins and teams; default: whoever may write
     prevent_self_review: true         # who started an execution may not approve it
+notifications:                        # see docs/how-to/notifications.md
+  targets:
+    - name: releases
+      type: slack                     # slack, webhook or sns
+      token: xoxb-...                 # with channel; or url, of an incoming webhook
+      channel: "#releases"
+      events: [pipeline-execution-failed, manual-approval-needed]
+      repositories: [github/octo/*]   # also pipelines and branches
 ` + "```" + `
 `

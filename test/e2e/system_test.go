@@ -39,7 +39,7 @@ type setup struct {
 	runners []string // the engine of each
 	server  []string // more of the server's environment
 	slots   int
-	up      bool     // server and runner are one process, which builds on this host
+	up      bool // server and runner are one process, which builds on this host
 	wire    bool // the first runner reaches the server over a wire that can be cut
 }
 
