@@ -18,6 +18,7 @@ import (
 // grant is what one token may do.
 type grant struct {
 	personal     bool
+	login        string // of a person who signed in; empty: slipway
 	installation int64
 	repos        []int64 // empty: all of the installation
 	permissions  map[string]string

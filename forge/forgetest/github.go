@@ -42,6 +42,7 @@ type GitHub struct {
 	statuses    []Status
 	comments    map[int64]*Comment
 	deployments map[int64]*Deployment
+	web         web
 	teams       map[string]string // state by org/team/login
 }
 
@@ -59,6 +60,7 @@ func New(o Options) (*GitHub, error) {
 		repos: map[string]*repo{}, installs: map[int64]*installation{}, tokens: map[string]*grant{},
 		checks: map[int64]*CheckRun{}, comments: map[int64]*Comment{}, deployments: map[int64]*Deployment{}, teams: map[string]string{},
 	}
+	g.web.codes, g.web.made = map[string]grantedCode{}, map[string]map[string]any{}
 	if o.Spec != "" {
 		var err error
 		if g.spec, err = loadSpec(o.Spec, nil); err != nil {

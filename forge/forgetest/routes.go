@@ -1,6 +1,7 @@
 package forgetest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -37,6 +38,7 @@ func (g *GitHub) routes() http.Handler {
 	on("GET /repos/{owner}/{repo}/installation", app(g.findInstallation))
 	on("DELETE /installation/token", g.revoke)
 	on("GET /user", g.user)
+	g.webRoutes(mux, on)
 
 	const repo = " /repos/{owner}/{repo}"
 	on("GET"+repo, g.in("metadata", "read", func(r *repository) (int, any) { return http.StatusOK, repositoryOf(r.Repo) }))
@@ -143,10 +145,11 @@ func (g *GitHub) revoke(r *http.Request, _ []byte) (int, any) {
 }
 
 func (g *GitHub) user(r *http.Request, _ []byte) (int, any) {
-	if t := g.tokens[bearer(r)]; t == nil || !t.personal {
+	t := g.tokens[bearer(r)]
+	if t == nil || !t.personal {
 		return fail(http.StatusUnauthorized, "Bad credentials")
 	}
-	return http.StatusOK, userOf("slipway")
+	return http.StatusOK, userOf(cmp.Or(t.login, "slipway"))
 }
 
 func getBranch(r *repository) (int, any) {
