@@ -136,14 +136,17 @@ func (p *player) retry() {
 // answer approves or rejects what waits first, or tries to with a wrong token.
 func (p *player) answer(yes, right bool) bool {
 	for _, id := range p.sorted() {
-		for _, ask := range p.w.all[id].Waiting() {
-			e := Event{Type: ApprovalGiven, Execution: id, Stage: ask.Stage, Action: ask.Action, Token: ask.Token, Enable: yes, By: "ann"}
-			if !right {
-				e.Token = "wrong"
-			}
-			p.send(e)
-			return true
+		waiting := p.w.all[id].Waiting()
+		if len(waiting) == 0 {
+			continue
 		}
+		ask := waiting[0]
+		e := Event{Type: ApprovalGiven, Execution: id, Stage: ask.Stage, Action: ask.Action, Token: ask.Token, Enable: yes, By: "ann"}
+		if !right {
+			e.Token = "wrong"
+		}
+		p.send(e)
+		return true
 	}
 	return false
 }

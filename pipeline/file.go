@@ -118,11 +118,8 @@ type source struct {
 	branch      string
 }
 
-var (
-	pipelineKeys = []string{"slipway", "name", "mode", "supersede", "variables", "on", "triggers", "sources", "source_stage", "stages"}
-	// The keys of section 6 that nothing here acts on yet.
-	laterPipelineKeys = []string{"extends", "concurrency", "max_parallel", "matrix", "needs", "retry", "soak", "cancelSuperseded", "onUpdate", "onAbandon", "instance", "newBranch"}
-)
+// laterPipelineKeys are those of section 6 that nothing here acts on yet.
+var laterPipelineKeys = []string{"extends", "concurrency", "max_parallel", "matrix", "needs", "retry", "soak", "cancelSuperseded", "onUpdate", "onAbandon", "instance", "newBranch"}
 
 // keys calls what reads each key. One that is unknown, or not supported, is an
 // error: nothing in a pipeline file is left out silently.

@@ -15,7 +15,9 @@ func (a *app) importCommand() *cobra.Command {
 		Use:   "import",
 		Short: "Turn pipelines of other systems into pipeline files",
 		Args:  usageArgs(cobra.NoArgs),
-		RunE:  func(c *cobra.Command, _ []string) error { return usage(fmt.Errorf("import what? see %s --help", c.CommandPath())) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return usage(fmt.Errorf("import what? see %s --help", c.CommandPath()))
+		},
 	}
 	c.AddCommand(a.importCodePipelineCommand())
 	return c

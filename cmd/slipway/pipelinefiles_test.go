@@ -51,7 +51,7 @@ func defined(t *testing.T, files commits, trigger pipeline.Trigger) []pipeline.D
 			{Repository: "local/octo/web", Name: "heavy", Labels: "gpu", Compute: "large", Concurrency: 2},
 			{Repository: "local/octo/other", Name: "secret", Variables: map[string]string{"TOKEN": "x"}},
 		},
-		Environments: []config.Environment{{Name: "production", Approvers: []string{"bob"}}, {Name: "staging"}},
+		Environments:     []config.Environment{{Name: "production", Approvers: []string{"bob"}}, {Name: "staging"}},
 		DeploymentGroups: []config.DeploymentGroup{{Name: "prod", Repository: "local/octo/web"}, {Name: "theirs", Repository: "local/octo/other"}},
 	}
 	d := &definitions{cfg: cfg, credentials: nobody{}, files: files}
