@@ -25,6 +25,7 @@ func (a *app) docsCommand() *cobra.Command {
 		&cobra.Command{Use: "configuration", Short: "The configuration", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
 			writeConfiguration(a.stdout)
 		}},
+		a.accessDocs(),
 		&cobra.Command{Use: "api", Short: "The API", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			return writeAPI(a.stdout)
 		}},

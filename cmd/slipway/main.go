@@ -117,7 +117,7 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 			a.executionsCommand(), a.logsCommand(), a.stopCommand(), a.retryCommand(),
 			a.startCommand(), a.approveCommand(), a.rejectCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackStageCommand(),
 			a.deliveriesCommand(), a.explainCommand(), a.replayCommand(), a.deadLettersCommand(), a.runnersCommand(),
-			a.deploymentsCommand(), a.rollbackCommand(), a.agentsCommand(), a.retentionCommand(),
+			a.deploymentsCommand(), a.rollbackCommand(), a.agentsCommand(), a.tokenCommand(), a.auditCommand(), a.retentionCommand(),
 		},
 	} {
 		for _, c := range commands {

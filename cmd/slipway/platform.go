@@ -253,6 +253,10 @@ func (p *platform) close() {
 
 // handler is the HTTP side.
 func (p *platform) handler(openReads bool) (*handlers.Server, error) {
+	login, err := p.login()
+	if err != nil {
+		return nil, err
+	}
 	return handlers.New(handlers.Options{
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
 		Executions: p.store, Boards: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
@@ -263,10 +267,11 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 			AdminTokens: []string{p.cfg.AdminToken},
 			Workers:     []handlers.WorkerToken{{Name: "worker", Token: workerToken(p.cfg), Kind: pipeline.BuildJob}},
 			SessionKey:  derive(p.cfg, "sessions"), OpenReading: openReads, Agent: p.admission.AgentOf,
-			Tokens: p.store, Notes: p.store, Audit: p.store, Forges: p.forges.permissions(),
+			Tokens: p.store, Notes: p.store, Audit: p.store, Forges: p.forges.permissions(), Login: login,
 			// The git host checks its own tokens, those of jobs among them.
 			Git: func(context.Context, string, string, string, bool) bool { return true },
 		},
+		Setup:  appSetup{p.cfg, p.forges.github},
 		Checks: p.checks(), QueueDepths: p.depths, ExternalURL: p.cfg.ExternalURL, Version: version, Log: p.log,
 	})
 }

@@ -97,6 +97,9 @@ func (a *app) serve(ctx context.Context, change func(*config.Config), s serving)
 	if err := cfg.Check(); err != nil {
 		return usage(err)
 	}
+	if err := cfg.CheckExposure(); err != nil {
+		return usage(err)
+	}
 	cfg.Data, err = filepath.Abs(cfg.Data)
 	if err != nil {
 		return usage(err)
@@ -107,6 +110,9 @@ func (a *app) serve(ctx context.Context, change func(*config.Config), s serving)
 	}
 	defer unlock()
 	if err := ensureToken(&cfg); err != nil {
+		return err
+	}
+	if err := findSecrets(&cfg); err != nil {
 		return err
 	}
 	log := a.serverLog(cfg)
@@ -219,7 +225,7 @@ func (a *app) greet(cfg config.Config, signIn string) {
 		"github": cfg.GitHub.Secrets(), "bitbucket": cfg.Bitbucket.Secrets(), "bitbucket_server": cfg.BitbucketServer.Secrets(),
 	}
 	if len(secrets["github"])+len(secrets["bitbucket"])+len(secrets["bitbucket_server"]) == 0 {
-		fmt.Fprintln(a.stderr, "No forge is configured yet: push to the built-in git host, or see docs/how-to/github-app.md and bitbucket.md")
+		fmt.Fprintln(a.stderr, "No forge is configured yet: push to the built-in git host, make a GitHub App on the page /setup/github, or see docs/how-to/bitbucket.md")
 	}
 	for _, section := range slices.Sorted(maps.Keys(secrets)) {
 		if slices.ContainsFunc(secrets[section], func(s string) bool { return len(s) < 16 }) {

@@ -44,6 +44,8 @@ type Config struct {
 	GitHub          GitHub          `yaml:"github"`
 	Bitbucket       Bitbucket       `yaml:"bitbucket"`
 	BitbucketServer BitbucketServer `yaml:"bitbucket_server"`
+	SignIn          SignIn          `yaml:"sign_in"`
+	OAuth           OAuth           `yaml:"oauth"`
 	Requests        Requests        `yaml:"requests"`
 	Secrets         SecretStores    `yaml:"secrets"`
 	Limits          Limits          `yaml:"limits"`
@@ -85,12 +87,13 @@ type Agent struct {
 
 // GitHub is the forge entry "github".
 type GitHub struct {
-	AppID          int64  `yaml:"app_id" env:"SLIPWAY_GITHUB_APP_ID" doc:"The GitHub App's ID."`
-	PrivateKeyFile string `yaml:"private_key_file" env:"SLIPWAY_GITHUB_PRIVATE_KEY_FILE" doc:"The App's private key, PEM."`
-	WebhookSecret  string `yaml:"webhook_secret" env:"SLIPWAY_GITHUB_WEBHOOK_SECRET" secret:"yes" doc:"Secret of the webhook; two, comma-separated, during a rotation."`
-	APIURL         string `yaml:"api_url" env:"SLIPWAY_GITHUB_API_URL" doc:"Base of the REST API; for GitHub Enterprise Server https://HOST/api/v3/."`
-	CloneURL       string `yaml:"clone_url" env:"SLIPWAY_GITHUB_CLONE_URL" doc:"Replaces scheme and host of the payload's clone_url."`
-	Token          string `yaml:"token" env:"SLIPWAY_GITHUB_TOKEN" secret:"yes" doc:"A personal token, where there is no App."`
+	AppID             int64  `yaml:"app_id" env:"SLIPWAY_GITHUB_APP_ID" doc:"The GitHub App's ID."`
+	PrivateKeyFile    string `yaml:"private_key_file" env:"SLIPWAY_GITHUB_PRIVATE_KEY_FILE" doc:"The App's private key, PEM."`
+	WebhookSecret     string `yaml:"webhook_secret" env:"SLIPWAY_GITHUB_WEBHOOK_SECRET" secret:"yes" doc:"Secret of the webhook; two, comma-separated, during a rotation."`
+	WebhookSecretFile string `yaml:"webhook_secret_file" env:"SLIPWAY_GITHUB_WEBHOOK_SECRET_FILE" doc:"File that holds the webhook's secret, in its place."`
+	APIURL            string `yaml:"api_url" env:"SLIPWAY_GITHUB_API_URL" doc:"Base of the REST API; for GitHub Enterprise Server https://HOST/api/v3/."`
+	CloneURL          string `yaml:"clone_url" env:"SLIPWAY_GITHUB_CLONE_URL" doc:"Replaces scheme and host of the payload's clone_url."`
+	Token             string `yaml:"token" env:"SLIPWAY_GITHUB_TOKEN" secret:"yes" doc:"A personal token, where there is no App."`
 }
 
 // Secrets are the webhook secrets in force.
@@ -277,7 +280,7 @@ func (c *Config) Check() error {
 	if (c.Secrets.File != "") != (c.Secrets.IdentityFile != "") {
 		bad("secrets: file and identity_file go together")
 	}
-	errs = append(errs, c.Notifications.check(), c.checkProjects(), c.checkEnvironments(), c.checkGroups())
+	errs = append(errs, c.Notifications.check(), c.checkSignIn(), c.checkProjects(), c.checkEnvironments(), c.checkGroups())
 	return errors.Join(errs...)
 }
 
