@@ -260,7 +260,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 	return handlers.New(handlers.Options{
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
 		Executions: p.store, Boards: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
-		DeadLetters: deadLetters{p.inbox, p}, Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
+		DeadLetters: deadLetters{p.inbox, p}, Retention: p.retention(), Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
 		Fleet: p.fleet, Agents: p.admission, AgentControl: p.fleet,
 		Git: gitHost{p.host, p.cfg.AdminToken, p.log},
 		Access: handlers.Access{
