@@ -19,7 +19,8 @@ type carrier struct {
 	now    func() time.Time
 	lease  time.Duration
 	// workers is how many executions are told side by side.
-	workers int
+	workers  int
+	deferred chan struct{} // has one when an execution was let go
 	// tell makes at most one write and says when the execution is due again;
 	// zero: when it changes. Its error is a fault of the store.
 	tell func(ctx context.Context, item pipeline.ReportItem) (due time.Time, err error)
@@ -47,13 +48,30 @@ func (c *carrier) run(ctx context.Context) error {
 		}
 		<-slots
 		if errors.Is(err, pipeline.ErrNotFound) {
-			err = c.outbox.Wait(ctx, fallback)
+			err = c.wait(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "claiming what is to be told", "error", err)
 			pause(ctx, storeRetry)
 		}
 	}
+}
+
+// wait returns when an execution may be due, also one that was let go in the
+// meantime.
+func (c *carrier) wait(ctx context.Context) error {
+	waiting, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	watch.Go(func() {
+		select {
+		case <-c.deferred:
+			stop()
+		case <-waiting.Done():
+		}
+	})
+	return c.outbox.Wait(waiting, fallback)
 }
 
 // carry tells one execution and lets it go. What it can't say to the outbox,
@@ -75,6 +93,10 @@ func (c *carrier) carry(ctx context.Context, item pipeline.ReportItem) {
 		// The outbox counts in milliseconds: it must not be due too early.
 		err = c.outbox.DeferReport(ctx, item, due.Truncate(time.Millisecond).Add(time.Millisecond))
 	}
+	select {
+	case c.deferred <- struct{}{}:
+	default:
+	}
 	if err != nil {
 		c.log.WarnContext(ctx, "letting a told execution go", "execution", item.Execution, "error", err)
 	}
@@ -89,5 +111,5 @@ func newCarrier(outbox Outbox, log *slog.Logger, now func() time.Time, sendTimeo
 	if now == nil {
 		now = time.Now
 	}
-	return carrier{outbox: outbox, log: log, now: now, lease: max(10*time.Second, 3*cmp.Or(sendTimeout, 10*time.Second)), workers: 4}
+	return carrier{outbox: outbox, log: log, now: now, lease: max(10*time.Second, 3*cmp.Or(sendTimeout, 10*time.Second)), workers: 4, deferred: make(chan struct{}, 1)}
 }

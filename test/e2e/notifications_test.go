@@ -136,7 +136,7 @@ stages:
   - name: Build
     actions:
       - build: unit
-        out: app
+        out: site
   - name: Prod
     environment: production
     actions:
@@ -145,7 +145,7 @@ stages:
       - codedeploy: roll-out
         application: web
         group: web
-        in: app
+        in: site
 `
 
 // TestNotifications: a pull request that fails, and a release that asks and
