@@ -265,7 +265,11 @@ func (t *talk) answer(ctx context.Context, said, reactions []string) error {
 		if !slices.Contains(reactions, r) {
 			continue
 		}
-		if err := t.forge.React(ctx, t.e.Repo, t.e.Installation, t.c, r); err != nil && !errors.Is(err, forge.ErrForbidden) && !errors.Is(err, forge.ErrNotFound) {
+		err := t.forge.React(ctx, t.e.Repo, t.e.Installation, t.c, r)
+		switch {
+		case errors.Is(err, forge.ErrUnsupported) && len(said) == 0:
+			said = []string{instead[r]}
+		case err != nil && !errors.Is(err, forge.ErrForbidden) && !errors.Is(err, forge.ErrNotFound) && !errors.Is(err, forge.ErrUnsupported):
 			return err
 		}
 		break
@@ -278,6 +282,11 @@ func (t *talk) answer(ctx context.Context, said, reactions []string) error {
 		marker = "reply-to-" + t.c.Author.ID
 	}
 	return t.reply(ctx, marker, strings.Join(said, "\n\n"))
+}
+
+// instead says what a reaction would, on forges that have none.
+var instead = map[string]string{
+	"confused": "That was not understood.", "-1": "That was refused.", "eyes": "It is taken up.", "rocket": "It has started.", "+1": "It is done.",
 }
 
 func (t *talk) reply(ctx context.Context, marker, body string) error {

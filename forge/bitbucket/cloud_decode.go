@@ -260,9 +260,9 @@ func (pr cloudPull) pull(repo *cloudRepo) (forge.PullRequest, error) {
 		BaseRepoID: cmp.Or(pr.Destination.Repository.id(), repo.id()),
 		Author:     pr.Author.user(), WebURL: webURL(pr.Links.HTML.Href), UpdatedAt: pr.UpdatedOn.Time,
 	}
-	if out.HeadRepoID == out.BaseRepoID && !strings.EqualFold(pr.Source.Repository.fullName(), pr.Destination.Repository.fullName()) {
+	if out.HeadRepoID != "" && out.HeadRepoID == out.BaseRepoID && !strings.EqualFold(pr.Source.Repository.fullName(), pr.Destination.Repository.fullName()) {
 		// One UUID, two repositories: nothing is taken for our own on such terms.
-		out.HeadRepoID = ""
+		out.HeadRepoID = pr.Source.Repository.fullName()
 	}
 	if pr.MergeCommit != nil && hashShape.MatchString(pr.MergeCommit.Hash) {
 		out.MergeSHA = pr.MergeCommit.Hash

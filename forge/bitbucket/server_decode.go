@@ -194,9 +194,9 @@ func (pr serverPull) pull() (forge.PullRequest, error) {
 		Author: pr.Author.User.user(), UpdatedAt: pr.UpdatedDate.Time,
 		FetchRef: "refs/pull-requests/" + strconv.Itoa(pr.ID) + "/from",
 	}
-	if out.HeadRepoID == out.BaseRepoID && !pr.FromRef.Repository.same(pr.ToRef.Repository) {
+	if out.HeadRepoID != "" && out.HeadRepoID == out.BaseRepoID && !pr.FromRef.Repository.same(pr.ToRef.Repository) {
 		// One number, two repositories: nothing is taken for our own on such terms.
-		out.HeadRepoID = ""
+		out.HeadRepoID = pr.FromRef.Repository.fullName()
 	}
 	if forge.ValidSHA(pr.Properties.MergeCommit.ID) {
 		out.MergeSHA = pr.Properties.MergeCommit.ID
@@ -234,6 +234,8 @@ func (r *serverRepo) id() string {
 	}
 	return strconv.FormatInt(r.ID, 10)
 }
+
+func (r *serverRepo) fullName() string { return r.Project.Key + "/" + r.Slug }
 
 func (r *serverRepo) same(other *serverRepo) bool {
 	return r != nil && other != nil && strings.EqualFold(r.Slug, other.Slug) && strings.EqualFold(r.Project.Key, other.Project.Key)
