@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/forge"
@@ -58,6 +59,12 @@ func running(x pipeline.Execution) pipeline.Execution {
 
 func ended(x pipeline.Execution, status pipeline.Status, reason string) pipeline.Execution {
 	x.Status, x.Reason, x.EndedAt = status, reason, start.Add(271*time.Second)
+	x.Stages = slices.Clone(x.Stages)
+	for i := range x.Stages {
+		if x.Stages[i].Status == pipeline.InProgress {
+			x.Stages[i].Status = status
+		}
+	}
 	return x
 }
 

@@ -282,6 +282,7 @@ func (h *teller) add(c change) {
 		m.Elapsed = c.at.Sub(c.since)
 	}
 	if c.why != nil {
+		m.Culprit = c.why.at
 		m.Problem, m.Tail, m.LogURL = cut(printable(c.why.text), 1000), c.why.tail, c.why.log
 	}
 	if c.event == "manual-approval-needed" {

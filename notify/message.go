@@ -38,6 +38,8 @@ type Message struct {
 
 	// Elapsed is how long what ended had taken; 0: it did not end.
 	Elapsed time.Duration `json:"elapsed,omitempty"`
+	// Culprit is the action, as stage/action, that Problem speaks of.
+	Culprit string `json:"culprit,omitempty"`
 	// Problem says why it did not succeed, and Tail is what the failing command
 	// wrote last.
 	Problem string   `json:"problem,omitempty"`
@@ -103,6 +105,8 @@ func (m Message) Title() string {
 	switch {
 	case m.Action != "":
 		title += " · " + m.Stage + "/" + m.Action
+	case m.Culprit != "":
+		title += " · " + m.Culprit
 	case m.Stage != "":
 		title += " · " + m.Stage
 	}

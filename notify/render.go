@@ -3,6 +3,7 @@ package notify
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,6 +107,7 @@ func summary(x pipeline.Execution, v verdict, list []work, more int, o RenderOpt
 	if v.failed != nil {
 		writeFailure(&b, *v.failed, o)
 	}
+	writeStages(&b, x)
 	for _, w := range list {
 		writePhases(&b, w, len(list) > 1, o)
 	}
@@ -116,6 +118,43 @@ func summary(x pipeline.Execution, v verdict, list []work, more int, o RenderOpt
 		fmt.Fprintf(&b, "\nThis is not a fault of the commit. Operators find it by execution %s.\n", escape(x.ID))
 	}
 	return b.String()
+}
+
+// writeStages says how far an execution has come that people are asked about.
+func writeStages(b *strings.Builder, x pipeline.Execution) {
+	if !slices.ContainsFunc(x.Pipeline.Stages, func(st pipeline.Stage) bool {
+		return slices.ContainsFunc(st.Actions, func(a pipeline.Action) bool { return a.Category == pipeline.Approval })
+	}) || x.Gate != "" {
+		return
+	}
+	b.WriteString("\n| Stage | State |\n| --- | --- |\n")
+	for _, st := range x.Stages {
+		fmt.Fprintf(b, "| %s | %s |\n", escape(st.Name), stageState(st))
+	}
+}
+
+func stageState(st pipeline.StageExecution) string {
+	took := ""
+	if st.EndedAt.After(st.StartedAt) && !st.StartedAt.IsZero() {
+		took = " in " + short(st.EndedAt.Sub(st.StartedAt))
+	}
+	switch st.Status {
+	case pipeline.Succeeded:
+		return "✅ succeeded" + took
+	case pipeline.Failed:
+		return "❌ failed" + took
+	case pipeline.Stopped, pipeline.Cancelled, pipeline.Superseded, pipeline.Abandoned, pipeline.Skipped:
+		return "⏹️ " + strings.ToLower(string(st.Status))
+	case pipeline.InProgress, pipeline.Stopping:
+		for _, a := range st.Actions {
+			if a.Status == pipeline.InProgress && a.Approval != nil {
+				return "✋ waiting for approval: " + escape(a.Name)
+			}
+		}
+		return "🔄 in progress"
+	case pipeline.Pending:
+	}
+	return "not begun"
 }
 
 // writeQuestion says what is asked, of whom, and where to answer.

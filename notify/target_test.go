@@ -125,7 +125,7 @@ func TestChangesComeInOrder(t *testing.T) {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 		last := f.got[len(f.got)-1]
-		if last.Title() != "[FAILED] app #7" || !strings.Contains(last.Problem, "go test ./...") || last.Took() != "4m31s" || last.Tail[0] != "--- FAIL: TestSum" {
+		if last.Title() != "[FAILED] app #7 · Build/unit-tests" || !strings.Contains(last.Problem, "go test ./...") || last.Took() != "4m31s" || last.Tail[0] != "--- FAIL: TestSum" {
 			t.Errorf("the last message says %q, %q after %s, %q", last.Title(), last.Problem, last.Took(), last.Tail)
 		}
 		if f.threads[0] != "" || f.threads[1] != "thread-of-x1" {

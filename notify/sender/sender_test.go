@@ -54,6 +54,7 @@ func failed() notify.Message {
 		ID: "0b0b5e3e-0000-5000-8000-000000000001", Event: "pipeline-execution-failed", Time: time.Date(2026, 3, 1, 12, 4, 31, 0, time.UTC),
 		State: "FAILED", Forge: "github", Repo: "octo/web", Pipeline: "default", Execution: "x1", Number: 128, Ref: "refs/heads/main", Branch: "main",
 		SHA: "abc1234def5678900000000000000000000000ff", Author: "ann", Subject: "Try <!channel> & more", Elapsed: 271 * time.Second,
+		Culprit: "Build/unit",
 		Problem: "go test ./... exited with code 1", Tail: []string{"--- FAIL: TestSum", "```", "FAIL"},
 		URL: "https://ci.example.com/executions/x1", LogURL: "https://ci.example.com/builds/b1?line=42",
 		DetailType: "CodePipeline Pipeline Execution State Change", Detail: json.RawMessage(`{"pipeline":"default","state":"FAILED"}`),
@@ -64,7 +65,7 @@ func failed() notify.Message {
 func asked() notify.Message {
 	m := failed()
 	m.Event, m.State, m.Stage, m.Action, m.Question = "manual-approval-needed", "WAITING", "Prod", "ok", "Release 1.2?"
-	m.Problem, m.Tail, m.LogURL, m.Elapsed, m.Additional = "", nil, "", 0, nil
+	m.Culprit, m.Problem, m.Tail, m.LogURL, m.Elapsed, m.Additional = "", "", nil, "", 0, nil
 	m.Approval = json.RawMessage(`{"region":"local","approval":{"token":"t-1"}}`)
 	return m
 }
@@ -300,7 +301,7 @@ func TestTopic(t *testing.T) {
 			t.Errorf("authorization %q", a)
 		}
 	}
-	if f := forms[0]; f.Get("Action") != "Publish" || f.Get("TopicArn") != topic || f.Get("Subject") != "[FAILED] web #128" {
+	if f := forms[0]; f.Get("Action") != "Publish" || f.Get("TopicArn") != topic || f.Get("Subject") != "[FAILED] web #128 - Build/unit" {
 		t.Errorf("%v", f)
 	}
 	golden(t, "sns_event", []byte(forms[0].Get("Message")))

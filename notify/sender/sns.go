@@ -128,7 +128,7 @@ func subjectLine(m notify.Message) string {
 // the event as notification rules publish it, or a chat message.
 func (t *Topic) body(m notify.Message) string {
 	var v any = ruleEvent{
-		Account: account(t.o.ARN), DetailType: m.DetailType, Region: cmp.Or(t.o.Region, region(t.o.ARN)), Source: "aws.codepipeline",
+		Account: account(t.o.ARN), DetailType: m.DetailType, Region: cmp.Or(t.o.Region, region(t.o.ARN)), Source: service(m.DetailType),
 		Time: m.Time, Resources: []string{t.o.Source + "/executions/" + m.Execution}, Detail: m.Detail, Additional: m.Additional, ID: m.ID,
 	}
 	switch {
@@ -142,6 +142,14 @@ func (t *Topic) body(m notify.Message) string {
 		panic(err) // our own types, and JSON that was read before
 	}
 	return string(data)
+}
+
+// service is whose event AWS would call it.
+func service(detailType string) string {
+	if strings.HasPrefix(detailType, "CodeDeploy") {
+		return "aws.codedeploy"
+	}
+	return "aws.codepipeline"
 }
 
 func account(arn string) string { return strings.SplitN(arn, ":", 6)[4] }

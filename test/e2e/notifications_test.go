@@ -243,7 +243,7 @@ func (a *audience) checkOthers(t *testing.T) {
 		for _, f := range a.topics {
 			subjects = append(subjects, f.Get("Subject"))
 		}
-		want := []string{"[FAILED] told #1", "[WAITING] told web #1 · Prod/go-live", "[SUCCEEDED] told web #1"}
+		want := []string{"[FAILED] told #1 · Build/Build", "[WAITING] told web #1 · Prod/go-live", "[SUCCEEDED] told web #1"}
 		if !slices.Equal(slices.Compact(slices.Clone(titles)), want) || len(subjects) < len(want) {
 			return fmt.Errorf("Slack: %q, SNS: %q", titles, subjects)
 		}
