@@ -223,7 +223,7 @@ func (o *Orchestrator) decide(ctx context.Context, d Delivery, e forge.Event) (D
 	if !v.Start {
 		return Decision{Decision: DecisionIgnored, Reason: v.Reason}, nil
 	}
-	if why, err := o.knownHead(ctx, e); err != nil || why != "" {
+	if why, err := o.knownHead(ctx, d, e); err != nil || why != "" {
 		return Decision{Decision: DecisionIgnored, Reason: why}, err
 	}
 	return o.startAll(ctx, d, e, v)

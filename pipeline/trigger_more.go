@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -36,9 +37,10 @@ func (o *Orchestrator) several(ctx context.Context, d Delivery, first forge.Even
 
 // knownHead says why an edit of a pull request starts nothing: the forge tells
 // of every edit alike, and this head has run for this pull request (forges
-// reference 6.1).
-func (o *Orchestrator) knownHead(ctx context.Context, e forge.Event) (string, error) {
-	if e.Pull == nil || !e.Pull.HeadMayBeOld || e.Pull.Closed {
+// reference 6.1). A delivery that is handled again, or that somebody replays, isn't
+// kept back by what it started itself.
+func (o *Orchestrator) knownHead(ctx context.Context, d Delivery, e forge.Event) (string, error) {
+	if e.Pull == nil || !e.Pull.HeadMayBeOld || e.Pull.Closed || d.Attempt > 0 {
 		return "", nil
 	}
 	page, err := o.store.Executions(ctx, Query{Forge: e.Repo.Forge, Repo: e.Repo.FullName(), SHA: e.Pull.HeadSHA, Limit: 200})
@@ -46,7 +48,14 @@ func (o *Orchestrator) knownHead(ctx context.Context, e forge.Event) (string, er
 		return "", fmt.Errorf("looking for executions of pull request #%d: %w", e.Pull.Number, err)
 	}
 	for _, s := range page.Items {
-		if s.Trigger == "pr/"+itoa(e.Pull.Number) {
+		if s.Trigger != "pr/"+itoa(e.Pull.Number) {
+			continue
+		}
+		x, err := o.store.Execution(ctx, s.ID)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return "", fmt.Errorf("loading execution %s: %w", s.ID, err)
+		}
+		if err == nil && x.Trigger.Delivery != e.Delivery {
 			return fmt.Sprintf("the head of pull request #%d is still %s, which has run", e.Pull.Number, ShortSHA(e.Pull.HeadSHA)), nil
 		}
 	}
