@@ -30,6 +30,9 @@ func (s *Server) frame(c *gin.Context, title string) ui.Frame {
 		p, _ = s.guard.identify(c.Request)
 	}
 	f := ui.Frame{Title: title, Now: s.Now().UTC(), Path: c.Request.URL.RequestURI()}
+	if c.FullPath() == "/sign-in" || strings.HasSuffix(c.FullPath(), "/callback") {
+		f.Path = "/" // theirs have a ticket or a code, and lead nowhere
+	}
 	if p != nil && p.session != "" {
 		f.SignedIn, f.User, f.Admin = true, p.name, p.admin
 	}

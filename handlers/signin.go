@@ -68,7 +68,7 @@ func (s *Server) startLogin(c *gin.Context) {
 	}
 	next := localPath(c.Query("next"))
 	// The way back leads to the external URL, so the cookie must be that host's.
-	if u, err := url.Parse(s.ExternalURL); err == nil && !strings.EqualFold(u.Host, c.Request.Host) {
+	if u, err := url.Parse(s.ExternalURL); err == nil && u.Host != "" && !strings.EqualFold(u.Host, c.Request.Host) {
 		c.Redirect(http.StatusSeeOther, s.ExternalURL+s.loginPath(next))
 		return
 	}
