@@ -245,7 +245,7 @@ func (r *build) stored(parameter bool, ref string) (string, error) {
 		}
 		return s.Value, nil
 	}
-	return "", &pipeline.UserError{Msg: fmt.Sprintf("there is no place to look up %q", ref)}
+	return "", &pipeline.UserError{Msg: fmt.Sprintf("no value of %q came with the build: it is of code that nobody vouches for, or the project may read no stored values", ref)}
 }
 
 // decrypting is the error of a variable whose value can't be had (E14).

@@ -34,6 +34,7 @@ func (s *Store) AddAudit(ctx context.Context, e access.Entry) error {
 	return wrapped("writing the audit log", err)
 }
 
+// streamID is what an entry of a stream is called.
 var streamID = regexp.MustCompile(`^[0-9]{1,18}-[0-9]{1,18}$`)
 
 // Audit lists the audit log, newest first. A limit of 0 means 50; at most 200

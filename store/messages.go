@@ -34,6 +34,9 @@ func (s *Store) DeadMessages(ctx context.Context, limit int, after string) ([]De
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	from := "+"
+	if after != "" && !streamID.MatchString(after) {
+		return nil, &pipeline.UserError{Code: "INVALID_PAGE", Msg: "after: not a place in this list"}
+	}
 	if after != "" {
 		from = "(" + after
 	}
@@ -52,6 +55,9 @@ func (s *Store) DeadMessages(ctx context.Context, limit int, after string) ([]De
 func (s *Store) DeadMessage(ctx context.Context, id string) (DeadMessage, error) {
 	ctx, cancel := limited(ctx)
 	defer cancel()
+	if !streamID.MatchString(id) {
+		return DeadMessage{}, fmt.Errorf("dead message %q: %w", id, pipeline.ErrNotFound)
+	}
 	found, err := s.rdb.XRangeN(ctx, deadMessagesKey(), id, id, 1).Result()
 	if err == nil && len(found) == 0 {
 		err = pipeline.ErrNotFound

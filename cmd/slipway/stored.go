@@ -33,8 +33,12 @@ func openSecrets(cfg config.Config, getenv func(string) string) (secrets.Sources
 }
 
 // stored looks up what the build's buildspec names, at the commit that is to be
-// built. A mistake in the file is the build's to tell.
+// built. A mistake in the file is the build's to tell. Where the project may
+// read nothing, the file isn't looked at: that would be in every build's way.
 func (o *orders) stored(ctx context.Context, b *pipeline.BuildOrder, p config.Project) ([]pipeline.StoredValue, error) {
+	if len(p.Secrets) == 0 || !b.Trusted {
+		return nil, nil
+	}
 	data, err := o.specOf(ctx, b)
 	if _, mistake := errors.AsType[*pipeline.UserError](err); mistake || errors.Is(err, pipeline.ErrNotFound) {
 		return nil, nil
@@ -47,10 +51,7 @@ func (o *orders) stored(ctx context.Context, b *pipeline.BuildOrder, p config.Pr
 		return nil, nil
 	}
 	return lookUp(ctx, o.secrets, spec, func(name string) string {
-		switch {
-		case !b.Trusted:
-			return "builds of code that nobody vouches for get no secrets"
-		case !slices.ContainsFunc(p.Secrets, func(glob string) bool { ok, _ := doublestar.Match(glob, name); return ok }):
+		if !slices.ContainsFunc(p.Secrets, func(glob string) bool { ok, _ := doublestar.Match(glob, name); return ok }) {
 			return fmt.Sprintf("this project may not read %q; the server's configuration lists what it may, in its secrets", name)
 		}
 		return ""

@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,7 +19,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slipway-ci/slipway/forge/forgetest"
-	"github.com/slipway-ci/slipway/notify/sender"
 )
 
 const hookKey = "key of the webhook's signatures"
@@ -60,8 +62,10 @@ func (a *audience) onHook(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	body, err := io.ReadAll(r.Body)
-	if err != nil || r.Header.Get(sender.SignatureHeader) != sender.Sign(hookKey, body) {
-		a.odd = append(a.odd, fmt.Sprintf("webhook: %v, signature %q", err, r.Header.Get(sender.SignatureHeader)))
+	mac := hmac.New(sha256.New, []byte(hookKey))
+	mac.Write(body)
+	if have, want := r.Header.Get("X-Slipway-Signature-256"), "sha256="+hex.EncodeToString(mac.Sum(nil)); err != nil || have != want {
+		a.odd = append(a.odd, fmt.Sprintf("webhook: %v, signature %q, want %q", err, have, want))
 	}
 	if a.down {
 		w.WriteHeader(http.StatusInternalServerError)
