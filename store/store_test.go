@@ -51,6 +51,9 @@ func TestStore(t *testing.T) {
 		{"what was reported is kept", reportState},
 		{"changes are announced", changes},
 		{"a log's tail is in Redis", logTail},
+		{"API tokens are found by their sums", apiTokens},
+		{"a note is kept once", notes},
+		{"the audit log is paged", auditLog},
 	}
 	queuetest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for _, test := range tests {
