@@ -79,7 +79,7 @@ artifacts:
 	}
 	sha := s.push(t, r, "main", "first", files)
 	await(t, startLimit, func(context.Context) error {
-		if list := s.github.CheckRuns(r.FullName(), sha); len(list) != 1 || list[0].Status != "queued" {
+		if list := s.github.CheckRuns(r.FullName(), sha); len(list) != 1 || list[0].Title != "Queued (1st in line)" {
 			return fmt.Errorf("checks of %s: %s, want one that is queued", sha, brief(list))
 		}
 		return nil
