@@ -131,11 +131,7 @@ func (f *forges) Clone(ctx context.Context, repo forge.Repo, installation int64)
 		return "slipway", f.local.ReadToken(repo.Owner, repo.Name, cloneTokenLife), nil
 	}
 	if repo.Forge == cloudForge || repo.Forge == serverForge {
-		user, password, err = f.bitbucketClone(repo.Forge)
-		if errors.Is(err, forge.ErrNoCredentials) && !repo.Private {
-			return "", "", nil // it can be read by everybody
-		}
-		return user, password, err
+		return f.bitbucketClone(repo.Forge)
 	}
 	token, err := f.cloneToken(ctx, repo, installation)
 	if err != nil {

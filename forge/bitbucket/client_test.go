@@ -358,6 +358,14 @@ func TestResolve(t *testing.T) {
 		if err != nil || e.Repo.DefaultBranch != "main" || e.More[0].Repo.DefaultBranch != "main" {
 			t.Errorf("%v, got %+v", err, e)
 		}
+		w.Fail(forgetest.Fault{Status: 403, Times: 1})
+		if e, err := w.Resolve(t.Context(), forge.Event{Kind: forge.Push, Repo: w.repo, Push: &forge.PushEvent{}}); err != nil || e.Repo.DefaultBranch != "" {
+			t.Errorf("not allowed to ask: %v, got %+v", err, e)
+		}
+		w.Fail(forgetest.Fault{Status: 503, Times: 1})
+		if _, err := w.Resolve(t.Context(), forge.Event{Kind: forge.Push, Repo: w.repo, Push: &forge.PushEvent{}}); err == nil {
+			t.Error("an outage is no reason to try again")
+		}
 		if w.repo.Forge != "bitbucket" {
 			return
 		}

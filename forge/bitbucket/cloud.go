@@ -76,7 +76,7 @@ func (c *Cloud) call(ctx context.Context, method string, repo forge.Repo, segmen
 func (c *Cloud) Resolve(ctx context.Context, e forge.Event) (forge.Event, error) {
 	if e.Kind == forge.Push && e.Repo.DefaultBranch == "" {
 		branch, err := c.mainBranch(ctx, e.Repo)
-		if err != nil && !errors.Is(err, forge.ErrNoCredentials) && !errors.Is(err, forge.ErrForbidden) && !errors.Is(err, forge.ErrNotFound) {
+		if passing(ctx, err) {
 			return e, err
 		}
 		e.Repo.DefaultBranch = branch

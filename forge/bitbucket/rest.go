@@ -212,6 +212,13 @@ func refusal(resp *http.Response, body []byte) error {
 	return fmt.Errorf("%w: %w", forge.ErrRejected, why)
 }
 
+// passing reports whether a question may have an answer later. What the forge
+// won't say at all must not keep a push from being built.
+func passing(ctx context.Context, err error) bool {
+	_, retry := errors.AsType[*forge.RetryError](err)
+	return retry || err != nil && ctx.Err() != nil
+}
+
 // retryAfter is how long the forge asks to wait; 0: it does not.
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
@@ -254,12 +261,10 @@ func line(s string, limit int) string {
 	return cut(s, limit)
 }
 
+// cut is the beginning of s, at most limit runes with the ellipsis.
 func cut(s string, limit int) string {
-	n := 0
-	for i := range s {
-		if n++; n == limit && i+1 < len(s) && len([]rune(s[i:])) > 1 {
-			return s[:i] + "…"
-		}
+	if runes := []rune(s); len(runes) > limit {
+		return string(runes[:limit-1]) + "…"
 	}
 	return s
 }
@@ -294,7 +299,7 @@ func link(target, otherwise string) string {
 // would be shown; a link definition that nothing refers to is not.
 func marked(marker string) string { return "[//]: # (slipway:" + marker + ")" }
 
-// hasMarker reports whether a comment's first or last line is the marker.
+// hasMarker reports whether a line of a comment is the marker.
 func hasMarker(text, marker string) bool {
 	return strings.Contains("\n"+strings.ReplaceAll(text, "\r\n", "\n")+"\n", "\n"+marked(marker)+"\n")
 }

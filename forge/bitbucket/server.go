@@ -32,9 +32,10 @@ func NewServer(o Options) (*Server, error) {
 	return &Server{rest: r, web: strings.TrimRight(o.BaseURL, "/"), token: o.Token}, nil
 }
 
-// Check asks the forge whether it accepts the credentials.
+// Check asks the forge whether it accepts the credentials, with a question that
+// those of a single repository may ask, too.
 func (s *Server) Check(ctx context.Context) error {
-	return s.rest.send(ctx, http.MethodGet, "/api/latest/users", url.Values{"limit": {"1"}}, nil, nil)
+	return s.rest.send(ctx, http.MethodGet, "/api/latest/projects", url.Values{"limit": {"1"}}, nil, nil)
 }
 
 // Login is what git reads the forge's repositories with.
@@ -75,7 +76,7 @@ func (s *Server) Resolve(ctx context.Context, e forge.Event) (forge.Event, error
 		Name string `json:"displayId"`
 	}
 	err := s.call(ctx, http.MethodGet, "api", e.Repo, []string{"branches", "default"}, nil, nil, &answer)
-	if err != nil && !errors.Is(err, forge.ErrNoCredentials) && !errors.Is(err, forge.ErrForbidden) && !errors.Is(err, forge.ErrNotFound) {
+	if passing(ctx, err) {
 		return e, fmt.Errorf("default branch of %s: %w", e.Repo.FullName(), err)
 	}
 	e.Repo.DefaultBranch = answer.Name

@@ -23,8 +23,6 @@ type serverPayload struct {
 		ID string `json:"id"`
 	} `json:"previousTarget"`
 	Comment serverComment `json:"comment"`
-	// Of a reply, which we read like any comment.
-	CommentParentID int64 `json:"commentParentId"`
 }
 
 type serverUser struct {
@@ -67,7 +65,6 @@ type serverCommit struct {
 
 type serverPull struct {
 	ID          int        `json:"id"`
-	Version     int        `json:"version"`
 	Title       string     `json:"title"`
 	State       string     `json:"state"` // OPEN, MERGED, DECLINED
 	Draft       bool       `json:"draft"`

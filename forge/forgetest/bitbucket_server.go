@@ -54,6 +54,7 @@ func (b *BitbucketServer) routes() http.Handler {
 	b.on(mux, "PUT /api"+pull+"/comments/{id}", b.serverEdit)
 	b.on(mux, "PUT /comment-likes"+pull+"/comments/{id}/reactions/{emoticon}", b.serverReact)
 	b.on(mux, "GET /api/latest/users", b.users)
+	b.on(mux, "GET /api/latest/projects", func(r bbRequest) (int, any) { return serverPageOf(r, nil) })
 	return mux
 }
 
