@@ -110,7 +110,8 @@ type row struct {
 	Ended     bool      `json:"ended,omitempty"`
 	// Calls: it failed, or waits for people.
 	Calls   bool   `json:"calls,omitempty"`
-	Gate    string `json:"gate,omitempty"` // the approval that it waits for
+	Gate    string `json:"gate,omitempty"`   // the approval that it waits for
+	Closed  bool   `json:"closed,omitempty"` // nothing ran: the commit itself waits for an approval
 	Details string `json:"details,omitempty"`
 	Results string `json:"results,omitempty"`
 }

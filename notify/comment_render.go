@@ -27,7 +27,8 @@ func rowOf(x pipeline.Execution, list []work, base string) row {
 	r := row{
 		Execution: x.ID, Pipeline: x.Pipeline.Name, SHA: x.Trigger.SHA, Number: x.Number, Revision: x.Revision, CreatedAt: x.CreatedAt,
 		Icon: icon(v), Title: plain(v.title), Ended: x.Status.Ended(),
-		Calls: v.human || v.conclusion == failure || v.conclusion == timedOut,
+		Closed: x.Gate != "",
+		Calls:  v.human || v.conclusion == failure || v.conclusion == timedOut,
 	}
 	if v.status == queued {
 		r.Title = "Queued"
@@ -39,7 +40,9 @@ func rowOf(x pipeline.Execution, list []work, base string) row {
 		r.Gate = strings.TrimPrefix(v.title, "Waiting for approval: ")
 	}
 	var b strings.Builder
-	if v.failed != nil {
+	if r.Closed {
+		fmt.Fprintf(&b, "\n%s\n", escape(cut(x.Gate, 1000)))
+	} else if v.failed != nil {
 		writeFailure(&b, *v.failed, RenderOptions{BaseURL: base})
 	} else if why := reason(x, v); v.conclusion == failure && why != "" {
 		fmt.Fprintf(&b, "\n%s\n", escape(cut(why, 1000)))
@@ -139,6 +142,8 @@ func commands(rows []row) string {
 			gate := strings.ReplaceAll(plain(r.Gate), "`", "")
 			add("/approve "+gate, "lets it go on")
 			add("/reject "+gate, "ends it")
+		case r.Closed:
+			add("/ok-to-test "+pipeline.ShortSHA(r.SHA), "lets this commit be built, without secrets")
 		case r.Calls && r.Ended:
 			add("/retest", "runs what failed again")
 		}

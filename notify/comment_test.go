@@ -154,6 +154,19 @@ func TestCommentOfAnApproval(t *testing.T) {
 	golden(t, "comment_approval", []byte(renderComment(sh, "https://ci.example.com")))
 }
 
+// C21: a stranger's pull request has one comment that says how its commit is
+// let in.
+func TestC21CommentOfAStranger(t *testing.T) {
+	x := ended(sample("x1"), pipeline.Stopped, "")
+	x.Gate = "The pull request comes from a fork."
+	var sh sheet
+	sh.add(rowOf(x, works(x, nil), ""))
+	body := renderComment(sh, "")
+	if !sh.calls() || !strings.Contains(body, "`/ok-to-test abc1234`") || !strings.Contains(body, "comes from a fork") || strings.Contains(body, "/retest") {
+		t.Error(body)
+	}
+}
+
 // C36: while executions go on, the comment is written at most once in 10 s;
 // the final state at once.
 func TestC36CommentsAreCoalesced(t *testing.T) {

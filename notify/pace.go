@@ -42,7 +42,7 @@ func (p *Pace) gate(installation int64, began time.Time) *gate {
 }
 
 // busyWait is how soon a gate is tried again through which a write is going.
-const busyWait = 20 * time.Millisecond
+const busyWait = 100 * time.Millisecond
 
 // take lets the caller write, who then calls release; otherwise it says how
 // long to wait.

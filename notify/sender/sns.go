@@ -51,7 +51,6 @@ func NewTopic(ctx context.Context, o TopicOptions) (*Topic, error) {
 		config.WithRegion(cmp.Or(o.Region, parts[3])),
 		// Who sends tries again, across restarts.
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DialContext = dialer().DialContext })),
 	}
 	if o.AccessKey != "" {
 		options = append(options, config.WithCredentialsProvider(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -63,6 +62,8 @@ func NewTopic(ctx context.Context, o TopicOptions) (*Topic, error) {
 		return nil, fmt.Errorf("setting up SNS: %w", err)
 	}
 	return &Topic{o: o, client: sns.NewFromConfig(cfg, func(s *sns.Options) {
+		// Only publishing: credentials may come from a link-local address.
+		s.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DialContext = dialer().DialContext })
 		if o.Endpoint != "" {
 			s.BaseEndpoint = aws.String(o.Endpoint)
 		}
