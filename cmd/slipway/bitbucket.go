@@ -79,7 +79,7 @@ func (f *forges) cloudEvent(ctx context.Context, d pipeline.Delivery, body []byt
 	e, err = f.bitbuckets.cloud.Resolve(ctx, e)
 	switch {
 	case errors.Is(err, forge.ErrNoCredentials):
-		return e, fmt.Errorf("Bitbucket shortens the commits of pull requests, and without bitbucket.token it can't be asked for them: %w", err)
+		return e, fmt.Errorf("the commits of pull requests are shortened, and without bitbucket.token nobody can be asked for them: %w", err)
 	case errors.Is(err, forge.ErrNotFound) && time.Since(d.ReceivedAt) < settleTime:
 		return e, &forge.RetryError{After: settleTime / 10, Err: err}
 	}

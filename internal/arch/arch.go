@@ -80,8 +80,8 @@ var mayImport = map[string][]string{
 // real parts that it is tried with.
 var testsMayAlso = map[string][]string{
 	"pipeline": {"queue", "store"},
+	"store":    {"forge", "store/blobs"},
 	"dispatch": {"store"},
-	"store":    {"store/blobs"},
 }
 
 // testHelpers may be imported by every test, by other helpers as their row

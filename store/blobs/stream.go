@@ -165,7 +165,7 @@ func (b *Bucket) NewReader(ctx context.Context, name string) (*Reader, error) {
 func (r *Reader) decrypt(b *Bucket, name string) error {
 	buffered := bufio.NewReaderSize(r.from, headerLimitBytes)
 	r.from = buffered
-	begin, err := buffered.Peek(headerLimitBytes)
+	begin, _ := buffered.Peek(headerLimitBytes) // most objects are shorter; what went wrong is in failed
 	if r.failed != nil {
 		return r.failed
 	}
