@@ -11,7 +11,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,13 +79,27 @@ type request struct {
 	body   []byte
 }
 
+// requests are what a server got.
+type requests struct {
+	mu   sync.Mutex
+	list []request
+}
+
+func (r *requests) all() []request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.list)
+}
+
 // serve answers each request with the next answer, the last one again.
-func serve(t *testing.T, answers ...func(w http.ResponseWriter)) (base string, got *[]request) {
-	got = &[]request{}
+func serve(t *testing.T, answers ...func(w http.ResponseWriter)) (base string, got *requests) {
+	got = &requests{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		n := len(*got)
-		*got = append(*got, request{r.URL.Path, r.Header.Clone(), body})
+		got.mu.Lock()
+		n := len(got.list)
+		got.list = append(got.list, request{r.URL.Path, r.Header.Clone(), body})
+		got.mu.Unlock()
 		answers[min(n, len(answers)-1)](w)
 	}))
 	t.Cleanup(s.Close)
@@ -113,14 +129,14 @@ func TestWebhook(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := (*got)[0]
+	r := got.all()[0]
 	if h := r.header.Get(SignatureHeader); h != Sign("s3cret", r.body) || h == Sign("other", r.body) {
 		t.Errorf("signature %q", h)
 	}
 	if ct := r.header.Get("Content-Type"); !strings.HasPrefix(ct, "application/cloudevents+json") {
 		t.Errorf("content type %q", ct)
 	}
-	if string((*got)[1].body) != string(r.body) {
+	if string(got.all()[1].body) != string(r.body) {
 		t.Error("a repeat has another body")
 	}
 	golden(t, "webhook", r.body)
@@ -141,8 +157,8 @@ func TestSlackWebhook(t *testing.T) {
 			t.Fatal(thread, err)
 		}
 	}
-	golden(t, "slack_failed", (*got)[0].body)
-	golden(t, "slack_approval", (*got)[1].body)
+	golden(t, "slack_failed", got.all()[0].body)
+	golden(t, "slack_approval", got.all()[1].body)
 }
 
 // A bot's messages of one execution are one thread; Slack says no with 200.
@@ -162,7 +178,7 @@ func TestSlackBot(t *testing.T) {
 			t.Errorf("a passing trouble: %v", err)
 		}
 	}
-	r := (*got)[1]
+	r := got.all()[1]
 	var post slackPost
 	if err := json.Unmarshal(r.body, &post); err != nil || post.Thread != "1.2" || post.Channel != "#releases" {
 		t.Errorf("%s, %v", r.body, err)
@@ -211,8 +227,8 @@ func TestAnswers(t *testing.T) {
 			if strings.Contains(err.Error(), "very-secret") {
 				t.Errorf("the error names the address: %v", err)
 			}
-			if len(*got) != 1 {
-				t.Errorf("%d requests", len(*got))
+			if len(got.all()) != 1 {
+				t.Errorf("%d requests", len(got.all()))
 			}
 		})
 	}
@@ -292,7 +308,7 @@ func TestTopic(t *testing.T) {
 		}
 	}
 	forms := make([]url.Values, 3)
-	for i, r := range *got {
+	for i, r := range got.all() {
 		var err error
 		if forms[i], err = url.ParseQuery(string(r.body)); err != nil {
 			t.Fatal(err)
@@ -332,8 +348,8 @@ func TestTopicAnswers(t *testing.T) {
 	} {
 		base, got := serve(t, tt.answer)
 		_, err := newTopic(t, base, topic, false).Send(t.Context(), failed(), "")
-		if err == nil || retries(err) != tt.retry || len(*got) != 1 {
-			t.Errorf("%v after %d requests, want a retry: %v", err, len(*got), tt.retry)
+		if err == nil || retries(err) != tt.retry || len(got.all()) != 1 {
+			t.Errorf("%v after %d requests, want a retry: %v", err, len(got.all()), tt.retry)
 		}
 	}
 	if _, err := NewTopic(t.Context(), TopicOptions{ARN: "builds"}); err == nil {
