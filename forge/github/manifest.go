@@ -19,11 +19,10 @@ import (
 var (
 	appPermissions = map[string]string{
 		"metadata": "read", "contents": "read", "checks": "write", "statuses": "write", "pull_requests": "write",
-		"issues": "read", "deployments": "write", "merge_queues": "read",
+		"issues": "read", "deployments": "write",
 	}
 	appEvents = []string{
-		"push", "pull_request", "pull_request_review", "issue_comment", "check_run", "check_suite", "create", "delete",
-		"release", "deployment", "deployment_status", "merge_group", "repository",
+		"push", "pull_request", "pull_request_review", "issue_comment", "check_run", "check_suite",
 	}
 )
 
