@@ -111,7 +111,7 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 		&cobra.Group{ID: "ask", Title: "Talk to a server:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		"run":   {a.demoCommand(), a.upCommand(), a.serverCommand(), a.runnerCommand(), a.agentCommand()},
+		"run":   {a.demoCommand(), a.upCommand(), a.serverCommand(), a.runnerCommand(), a.agentCommand(), a.doctorCommand()},
 		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand(), a.importCommand()},
 		"ask": {
 			a.executionsCommand(), a.logsCommand(), a.stopCommand(), a.retryCommand(),

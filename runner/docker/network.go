@@ -105,20 +105,23 @@ func (f *firewall) raise(ctx context.Context) {
 }
 
 func (f *firewall) rule(ctx context.Context, r []string) error {
-	var last error
-	for _, target := range []string{"REJECT", "DROP"} {
-		spec := append(append([]string{}, r[1:]...), "-j", target)
-		if run(ctx, r[0], "-C", spec) == nil {
-			return nil
-		}
+	if there(ctx, r) {
+		return nil
 	}
-	for _, target := range []string{"REJECT", "DROP"} {
-		spec := append(append([]string{}, r[1:]...), "-j", target)
-		if last = run(ctx, r[0], "-I", spec); last == nil {
+	var last error
+	for _, target := range targets {
+		if last = run(ctx, r[0], "-I", withTarget(r, target)); last == nil {
 			return nil
 		}
 	}
 	return last
+}
+
+// targets are what a rule may do, the best first: not every kernel has both.
+var targets = []string{"REJECT", "DROP"}
+
+func withTarget(r []string, target string) []string {
+	return append(append([]string{}, r[1:]...), "-j", target)
 }
 
 func run(ctx context.Context, program, action string, spec []string) error {
