@@ -46,6 +46,8 @@ type Access struct {
 	Audit audit
 	// Forges tell what people who signed in may do, by forge entry.
 	Forges Permissions
+	// Environment is how one of a repository's is protected; nil: none is.
+	Environment func(repo forge.Repo, name string) Protection
 	// Login lets people sign in at a forge; nil: they sign in with tokens only.
 	Login *Login
 	// Hosts are further names, with port if it isn't the scheme's own, by which
@@ -258,7 +260,7 @@ func (g *guard) identify(r *http.Request) (*principal, error) {
 		}
 		return g.agent(r.Context(), token)
 	}
-	if c, err := r.Cookie(sessionCookie); err == nil {
+	if c, err := r.Cookie(g.cookie()); err == nil {
 		return g.session(r.Context(), c.Value)
 	}
 	return nil, nil
@@ -329,6 +331,9 @@ func (s *Server) gitAccess(c *gin.Context) {
 	allowed := ok && (p != nil && p.admin || s.guard.Git != nil && s.guard.Git(c.Request.Context(), user, password, path, write))
 	if err := s.guard.cross.Check(c.Request); err != nil {
 		allowed = false
+	}
+	if write && c.Request.Method == http.MethodPost {
+		defer s.record(c, p)()
 	}
 	if !allowed {
 		c.Header("WWW-Authenticate", `Basic realm="slipway"`)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -156,7 +157,17 @@ func (s *Server) rollBackDeployment(c *gin.Context) {
 		s.fail(c, errNoFleet)
 		return
 	}
-	d, err := s.Fleet.RollBack(c.Request.Context(), c.Param("id"), sender(c))
+	d, _, err := s.Fleet.Deployment(c.Request.Context(), c.Param("id"))
+	var repo forge.Repo
+	if err == nil {
+		repo, err = s.repoOfDeployment(c.Request.Context(), d)
+	}
+	if err == nil {
+		err = s.mayDeploy(c, repo, d.Environment)
+	}
+	if err == nil {
+		d, err = s.Fleet.RollBack(c.Request.Context(), d.ID, sender(c))
+	}
 	s.acceptedDeployment(c, d, err)
 }
 

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -82,6 +81,9 @@ func (s *Server) rollbackStage(c *gin.Context) {
 	if err == nil {
 		found, err = s.Executions.Execution(c.Request.Context(), in.Target)
 	}
+	if err == nil {
+		err = s.mayRollBack(c, found)
+	}
 	var id string
 	if err == nil {
 		id, err = s.command(c, pipeline.Event{
@@ -151,7 +153,9 @@ func (s *Server) answerApproval(c *gin.Context, in answerRequest, approve bool) 
 		if e.Token == "" {
 			e.Token = asked.Token
 		}
-		e.Denied = denied(who(c), asked.Approvers)
+		if e.Denied, err = s.denied(c, x, asked.Stage, asked.Approvers); err != nil {
+			return "", err
+		}
 	}
 	return s.command(c, e)
 }
@@ -174,15 +178,6 @@ func askedFor(x pipeline.Execution, in answerRequest) (*pipeline.Waiting, error)
 		return nil, refuse(http.StatusConflict, pipeline.InvalidApprovalToken, "the execution waits for no such approval")
 	}
 	return nil, nil
-}
-
-// denied says why a principal, who may write, may not answer; an administrator
-// always may, and everybody where no approvers are named.
-func denied(p *principal, approvers []string) string {
-	if p != nil && (p.admin || len(approvers) == 0 || slices.Contains(approvers, p.name)) {
-		return ""
-	}
-	return "only approvers may answer"
 }
 
 // command submits what a person asks of a pipeline, unless the pipeline would

@@ -102,6 +102,15 @@ func (g *guard) redeem(ctx context.Context, kind, signed string) (id string, ok 
 	return id, !before && err == nil, err
 }
 
+// cookie is the session's. With HTTPS it has a name that browsers take from this
+// very host alone: no page of a neighbouring name can plant one.
+func (g *guard) cookie() string {
+	if g.secure {
+		return "__Host-" + sessionCookie
+	}
+	return sessionCookie
+}
+
 // sessionNote names a session's note. Who reads the notes learns no cookie,
 // and another key finds none of them.
 func (g *guard) sessionNote(id string) string { return "session:" + g.mac("session."+id) }
@@ -196,7 +205,7 @@ func (s *Server) startSession(c *gin.Context, in session) bool {
 	if err == nil {
 		_, err = s.guard.Notes.PutNote(ctx, s.guard.sessionNote(id), data, sessionTime)
 	}
-	if old, cookieErr := c.Request.Cookie(sessionCookie); err == nil && cookieErr == nil {
+	if old, cookieErr := c.Request.Cookie(s.guard.cookie()); err == nil && cookieErr == nil {
 		err = s.guard.Notes.DropNote(ctx, s.guard.sessionNote(old.Value))
 	}
 	var p *principal
@@ -216,7 +225,7 @@ func (s *Server) startSession(c *gin.Context, in session) bool {
 // setSession sets the cookie; a negative age takes it away.
 func (s *Server) setSession(c *gin.Context, id string, age int) {
 	http.SetCookie(c.Writer, &http.Cookie{
-		Name: sessionCookie, Value: id, Path: "/", MaxAge: age,
+		Name: s.guard.cookie(), Value: id, Path: "/", MaxAge: age,
 		Secure: s.guard.secure, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	})
 }

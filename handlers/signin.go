@@ -68,8 +68,9 @@ func (s *Server) startLogin(c *gin.Context) {
 	}
 	next := localPath(c.Query("next"))
 	// The way back leads to the external URL, so the cookie must be that host's.
-	if u, err := url.Parse(s.ExternalURL); err == nil && u.Host != "" && !strings.EqualFold(u.Host, c.Request.Host) {
-		c.Redirect(http.StatusSeeOther, s.ExternalURL+s.loginPath(next))
+	if u, err := url.Parse(s.ExternalURL); err == nil && u.Host != "" && !strings.EqualFold(u.Host, c.Request.Host) && c.Query("moved") == "" {
+		// Once: a proxy may give us another name than the one it was asked for.
+		c.Redirect(http.StatusSeeOther, s.ExternalURL+s.loginPath(next)+"&moved=1")
 		return
 	}
 	signed := s.guard.sign("login", loginTime)

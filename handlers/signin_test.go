@@ -273,3 +273,12 @@ func TestStrangersDontFillTheAuditLog(t *testing.T) {
 		t.Errorf("got %d entries, %v", len(page.Items), err)
 	}
 }
+
+// TestSecureCookies: with HTTPS the session's cookie is this very host's.
+func TestSecureCookies(t *testing.T) {
+	s := handlerstest.New(t, func(o *handlers.Options) { o.ExternalURL = "https://ci.example.com" })
+	resp, _ := visit(t, visitor(t), request(t, "GET", s.URL+s.Handlers.SignInPath()))
+	if k := resp.Cookies(); len(k) != 1 || k[0].Name != "__Host-slipway_session" || !k[0].Secure || k[0].Path != "/" || k[0].Domain != "" {
+		t.Errorf("got %v", k)
+	}
+}
