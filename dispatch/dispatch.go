@@ -269,7 +269,7 @@ func (s *Service) merge(ctx context.Context, ref pipeline.JobRef, b pipeline.Bui
 		return known, fmt.Errorf("loading build %s: %w", ref.ID, err)
 	}
 	known.Status, known.Phases, known.CurrentPhase = b.Status, b.Phases, b.CurrentPhase
-	known.Artifacts, known.Exported, known.Failure = b.Artifacts, b.Exported, b.Failure
+	known.Artifacts, known.Manifest, known.Exported, known.Failure = b.Artifacts, b.Manifest, b.Exported, b.Failure
 	known.LogBytes, known.LogLines, known.EndedAt = b.LogBytes, b.LogLines, b.EndedAt
 	if b.Image != "" {
 		known.Image = b.Image

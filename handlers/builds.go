@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -48,7 +49,11 @@ func (s *Server) getBuildArtifact(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	for _, a := range b.Artifacts {
+	all := b.Artifacts
+	if b.Manifest != nil {
+		all = append(slices.Clone(all), *b.Manifest)
+	}
+	for _, a := range all {
 		if a.Name == c.Param("name") {
 			s.sendArtifact(c, a)
 			return

@@ -43,6 +43,9 @@ type Build struct {
 	StartedAt    time.Time  `json:"started_at,omitzero"`
 	EndedAt      time.Time  `json:"ended_at,omitzero"`
 	Artifacts    []Artifact `json:"artifacts,omitempty"`
+	// Manifest says what the build did; it is none of the artifacts that the
+	// buildspec asked for.
+	Manifest *Artifact `json:"manifest,omitempty"`
 	// Inputs are the artifacts that the job may open.
 	Inputs   []Artifact        `json:"inputs,omitempty"`
 	Exported map[string]string `json:"exported,omitempty"`

@@ -14,7 +14,7 @@ import (
 )
 
 // ManifestArtifact is the name of the artifact that holds a build's manifest,
-// in the format "json". The build's record lists it; no action takes it in.
+// in the format "json". It is the record's Manifest; no action takes it in.
 const ManifestArtifact = "BuildManifest"
 
 // Manifest says what one build did: enough to tell whether another one did the
@@ -86,7 +86,7 @@ func (r *build) noteCommands(commands []string, res result) {
 }
 
 // keepManifest stores the manifest of a build that ended by itself. It comes
-// last, so a failure changes nothing but the list of artifacts.
+// last, so a failure of its own changes nothing.
 func (r *build) keepManifest(ctx context.Context) {
 	if errors.Is(context.Cause(ctx), pipeline.ErrStale) || r.container == nil {
 		return
@@ -97,7 +97,7 @@ func (r *build) keepManifest(ctx context.Context) {
 	if err == nil {
 		a := pipeline.Artifact{Name: ManifestArtifact, Format: "json", Files: 1}
 		if a, err = r.sink.Artifact(ctx, a, bytes.NewReader(append(data, '\n'))); err == nil {
-			r.record.Artifacts = append(slices.Clone(r.record.Artifacts), a)
+			r.record.Manifest = &a
 			return
 		}
 	}

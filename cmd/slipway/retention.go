@@ -212,6 +212,9 @@ func (r *retention) execution(ctx context.Context, id string, tell func(named)) 
 		n.builds = append(n.builds, b.ID)
 		n.add(b.Artifacts)
 		n.add(b.Inputs)
+		if b.Manifest != nil {
+			n.add([]pipeline.Artifact{*b.Manifest})
+		}
 	}
 	tell(n)
 	return nil
