@@ -178,7 +178,7 @@ func TestSecrets(t *testing.T) {
 	var want []string
 	for _, f := range Fields(c) {
 		name := f.Key[strings.LastIndex(f.Key, ".")+1:]
-		if f.Type != "string" || !strings.Contains(name, "token") && !strings.Contains(name, "secret") && name != "encryption_key" {
+		if f.Type != "string" || strings.HasSuffix(name, "_file") || !strings.Contains(name, "token") && !strings.Contains(name, "secret") && name != "encryption_key" {
 			continue
 		}
 		want = append(want, "value-of-"+f.Key)
