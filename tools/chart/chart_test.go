@@ -191,7 +191,8 @@ SLIPWAY_ENGINE SLIPWAY_IMAGE SLIPWAY_RUNNER_SLOTS SLIPWAY_RUNNER_LABELS SLIPWAY_
 SLIPWAY_GITHUB_APP_ID SLIPWAY_GITHUB_PRIVATE_KEY_FILE SLIPWAY_GITHUB_WEBHOOK_SECRET SLIPWAY_GITHUB_API_URL
 SLIPWAY_GITHUB_CLONE_URL SLIPWAY_BITBUCKET_WEBHOOK_SECRET SLIPWAY_BITBUCKET_API_URL SLIPWAY_BITBUCKET_TOKEN
 SLIPWAY_BITBUCKET_SERVER_WEBHOOK_SECRET SLIPWAY_BITBUCKET_SERVER_URL SLIPWAY_BITBUCKET_SERVER_TOKEN
-SLIPWAY_BLOB_URL SLIPWAY_ENCRYPTION_KEY SLIPWAY_LOG SLIPWAY_ADMIN_TOKEN SLIPWAY_SERVER SLIPWAY_TOKEN`)
+SLIPWAY_BLOB_URL SLIPWAY_ENCRYPTION_KEY SLIPWAY_LOG SLIPWAY_ADMIN_TOKEN SLIPWAY_SERVER SLIPWAY_TOKEN
+SLIPWAY_LIMITS_DRAIN`)
 
 func TestVariables(t *testing.T) {
 	name := regexp.MustCompile(`SLIPWAY_[A-Z_]+`)
@@ -227,6 +228,24 @@ func TestVariables(t *testing.T) {
 }
 
 // TestRunnersReachNoRedis: runners speak to the server only.
+// TestServiceMonitor: the operator's types aren't Kubernetes' own, so it is in
+// no golden file.
+func TestServiceMonitor(t *testing.T) {
+	v := values(t, "default")
+	v["serviceMonitor"] = map[string]any{"enabled": true, "labels": map[string]any{"release": "prometheus"}}
+	var text string
+	for file, rendered := range mustRender(t, v) {
+		if strings.HasSuffix(file, "servicemonitor.yaml") {
+			text = rendered
+		}
+	}
+	for _, want := range []string{"kind: ServiceMonitor", "release: prometheus", "interval: 30s", "path: /metrics", "key: admin-token", "port: http"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in:\n%s", want, text)
+		}
+	}
+}
+
 func TestRunnersReachNoRedis(t *testing.T) {
 	for _, c := range cases {
 		for _, container := range pods(t, c)["ci-slipway-runner"].Containers {
