@@ -87,7 +87,7 @@ func (a *app) remoteAgent(ctx context.Context, cfg config.Config) error {
 	fmt.Fprintf(a.stderr, "Slipway %s agent %s for %s\n", version, me.Name, me.Server)
 	return agent.New(agent.Options{
 		Control: api.Agent(), ID: uuid.NewString(), Name: me.Name, Version: version, Deployer: d,
-		Temp: filepath.Join(cfg.Data, "tmp"), Log: log, Now: time.Now, Drain: cfg.Limits.Drain, Retryable: client.Retryable,
+		Temp: filepath.Join(cfg.Data, "tmp"), Log: log, Now: time.Now, Drain: cfg.Limits.Drain, Hurry: a.hurry, Retryable: client.Retryable,
 	}).Run(ctx)
 }
 

@@ -55,9 +55,9 @@ func usage(err error) error {
 
 // run is main without the process, for tests. Its result is the exit code.
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, hurry, stop := untilSignal(context.Background())
 	defer stop()
-	a := &app{getenv: getenv, stdout: stdout, stderr: stderr}
+	a := &app{getenv: getenv, stdout: stdout, stderr: stderr, hurry: hurry}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -80,12 +80,39 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	return coded.code
 }
 
+// untilSignal ends ctx when the process is told to end, and closes hurry when
+// it is told so again. The third time kills it.
+func untilSignal(parent context.Context) (ctx context.Context, hurry <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	told := make(chan os.Signal, 2)
+	again, done := make(chan struct{}), make(chan struct{})
+	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for _, then := range []func(){cancel, func() { close(again) }} {
+			select {
+			case <-told:
+				then()
+			case <-done:
+				return
+			}
+		}
+		signal.Stop(told)
+	}()
+	return ctx, again, func() {
+		signal.Stop(told)
+		close(done)
+		cancel()
+	}
+}
+
 // app is what every command shares.
 type app struct {
 	getenv         func(string) string
 	stdout, stderr io.Writer
 	configPath     string
 	begun          bool // a command was found and takes its arguments
+	// hurry is closed when the process is told to end for the second time.
+	hurry <-chan struct{}
 }
 
 func (a *app) root() *cobra.Command {

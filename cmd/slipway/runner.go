@@ -32,7 +32,8 @@ func (a *app) runnerCommand() *cobra.Command {
 		Short: "Run builds for a server",
 		Long: `Takes builds from the server and runs them, each in a fresh container. It speaks
 to the server only, never to Redis or the blob store. When it is told to end it
-takes no more builds and lets those under way finish.`,
+takes no more builds and lets those under way finish, for limits.drain at most;
+told so twice, it ends them at once, and another runner does them again.`,
 		Example: "    SLIPWAY_TOKEN=slr_... slipway runner --server https://ci.example.com --slots 4",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -115,7 +116,7 @@ func (a *app) work(ctx context.Context, cfg config.Config, control workerControl
 		return err
 	}
 	return worker.Run(ctx, worker.Options{
-		Control: control, Log: log, Drain: cfg.Limits.Drain, Temp: temp, Retryable: retryable,
+		Control: control, Log: log, Drain: cfg.Limits.Drain, Hurry: a.hurry, Temp: temp, Retryable: retryable,
 		Worker: pipeline.Worker{
 			ID: uuid.NewString(), Name: me, Kind: pipeline.BuildJob, Slots: cfg.Runner.Slots, Version: version,
 			Classes: serves,

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "served": served, "noredis": noRedis, "freeport": freePort, "busyport": busyPort, "pushed": pushed, "ended": ended,
-			"waits": waits, "pipelineof": pipelineOf, "held": held, "newest": newest,
+			"waits": waits, "pipelineof": pipelineOf, "held": held, "newest": newest, "appears": appears,
 		},
 	})
 }
@@ -93,6 +93,14 @@ func served(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		r.Body.Close()
 		return r.StatusCode == http.StatusOK
+	})
+}
+
+// appears FILE waits until there is one.
+func appears(ts *testscript.TestScript, _ bool, args []string) {
+	waitFor(ts, "the file "+args[0], func() bool {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		return err == nil
 	})
 }
 

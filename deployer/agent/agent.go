@@ -34,8 +34,9 @@ type Options struct {
 	Groups   map[string]*deployer.Deployer
 	// Temp is a folder for revisions on their way.
 	Temp string
-	// Drain and Retryable are as in worker.Options.
+	// Drain, Hurry and Retryable are as in worker.Options.
 	Drain     time.Duration
+	Hurry     <-chan struct{}
 	Retryable func(error) bool
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -58,7 +59,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	return worker.Run(ctx, worker.Options{
-		Control: a.Control, Log: a.Log, Retryable: a.Retryable, Drain: a.Drain,
+		Control: a.Control, Log: a.Log, Retryable: a.Retryable, Drain: a.Drain, Hurry: a.Hurry,
 		Worker: pipeline.Worker{ID: a.ID, Name: a.Name, Kind: pipeline.DeployJob, Slots: 1, Version: a.Version, Classes: []string{}},
 		Do:     a.deploy,
 	})

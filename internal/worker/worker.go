@@ -23,6 +23,9 @@ type Options struct {
 	Do func(ctx context.Context, a pipeline.Assignment, s *Stream) (pipeline.Build, pipeline.Outcome)
 	// Drain is how long jobs under way may go on after Run's ctx has ended.
 	Drain time.Duration
+	// Hurry, when it is closed after Run's ctx has ended, ends the drain; nil
+	// means never.
+	Hurry <-chan struct{}
 	// Temp takes artifacts on their way to a server in another process, so that
 	// an upload can be repeated; empty: they are streamed, once.
 	Temp string
@@ -50,7 +53,7 @@ func Run(ctx context.Context, o Options) error {
 	working, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	drain := context.AfterFunc(ctx, func() {
-		pause(working, o.Drain)
+		o.drain(working)
 		stop(pipeline.ErrDrained)
 	})
 	defer drain()
@@ -60,6 +63,17 @@ func Run(ctx context.Context, o Options) error {
 	}
 	slots.Wait()
 	return nil
+}
+
+// drain waits until jobs under way must end.
+func (o *Options) drain(working context.Context) {
+	t := time.NewTimer(o.Drain)
+	defer t.Stop()
+	select {
+	case <-working.Done():
+	case <-o.Hurry:
+	case <-t.C:
+	}
 }
 
 // slot does one job after the other. Jobs live in working, which outlives the

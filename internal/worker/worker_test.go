@@ -527,6 +527,32 @@ func TestPanicEndsItsJobOnly(t *testing.T) {
 	})
 }
 
+func TestHurryEndsTheDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer("j", "never")
+		ctx, cancel := context.WithCancel(t.Context())
+		hurry := make(chan struct{})
+		o := options(s, func(ctx context.Context, _ pipeline.Assignment, _ *Stream) (pipeline.Build, pipeline.Outcome) {
+			cancel()
+			pause(ctx, time.Second)
+			close(hurry)
+			pause(ctx, time.Hour)
+			return outcomeOf(ctx)
+		})
+		o.Hurry = hurry
+		began := time.Now()
+		if err := Run(ctx, o); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := s.outcome("j"); got.Status != pipeline.BuildFault || s.claims != 1 {
+			t.Errorf("got %q after %d claims, want a fault after one", got.Status, s.claims)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("it ended after %s, the second word came after 1s", took)
+		}
+	})
+}
+
 // A server that answers "nothing" at once, such as one that isn't Slipway, is
 // not to be asked in a busy loop.
 func TestClaimsArePaced(t *testing.T) {
