@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -249,9 +250,19 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`slipway_webhooks_total{forge="github",verdict="queued"} 1`, `slipway_webhooks_total{forge="github",verdict="duplicate"} 1`,
 		`slipway_webhook_secret_total{forge="github",secret="1"} 2`, `slipway_queue_depth{queue="build||"} 3`, `slipway_build_duration_seconds_sum{status="FAILED"} 4`,
+		`slipway_webhook_duration_seconds_count{forge="github"} 2`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%s is missing", want)
+		}
+	}
+	manual, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(body) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[1] == "TYPE" && !strings.Contains(string(manual), "`"+fields[2]+"` | "+fields[3]) {
+			t.Errorf("docs/metrics.md has no line for the %s %s", fields[3], fields[2])
 		}
 	}
 }

@@ -16,6 +16,7 @@ type metrics struct {
 	webhooks *prometheus.CounterVec
 	secrets  *prometheus.CounterVec
 	builds   *prometheus.HistogramVec
+	answers  *prometheus.HistogramVec
 }
 
 func newMetrics(reg *prometheus.Registry) (*metrics, error) {
@@ -30,8 +31,12 @@ func newMetrics(reg *prometheus.Registry) (*metrics, error) {
 			Name: "slipway_build_duration_seconds", Help: "How long ended builds ran.",
 			Buckets: []float64{1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 28800},
 		}, []string{"status"}),
+		answers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "slipway_webhook_duration_seconds", Help: "How long webhooks waited for their answer; forges give up after 10 s.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"forge"}),
 	}
-	for _, c := range []prometheus.Collector{m.webhooks, m.secrets, m.builds} {
+	for _, c := range []prometheus.Collector{m.webhooks, m.secrets, m.builds, m.answers} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -75,7 +80,7 @@ func (d depthCollector) Collect(out chan<- prometheus.Metric) {
 // serveMetrics is GET /metrics. What can't be counted now is left out and
 // logged; the rest is served.
 func (s *Server) serveMetrics(c *gin.Context) {
-	sources := prometheus.Gatherers{s.Registry}
+	sources := prometheus.Gatherers{s.Registry, s.connected(c)}
 	if s.QueueDepths != nil {
 		depths := prometheus.NewRegistry()
 		depths.MustRegister(depthCollector{func() (map[string]int64, error) {

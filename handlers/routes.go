@@ -120,7 +120,7 @@ func (s *Server) router() *gin.Engine {
 	e.UnescapePathValues = true
 
 	hooks := newReceiver(s)
-	e.POST("/webhooks/:forge", s.recover, hooks.receive)
+	e.POST("/webhooks/:forge", s.recover, s.timed, hooks.receive)
 
 	e.GET("/healthz", s.healthz)
 	e.GET("/readyz", s.readyz)
