@@ -32,7 +32,11 @@ func (f *fleetOf) Deployments(_ context.Context, q pipeline.DeploymentQuery) (pi
 }
 
 func (f *fleetOf) Deployment(_ context.Context, id string) (pipeline.Deployment, []pipeline.InstanceDetail, error) {
-	if id != "d-1" {
+	switch id {
+	case "d-1":
+	case "d-9":
+		return pipeline.Deployment{ID: "d-9", Group: "web", Status: pipeline.DeploymentFailed}, nil, nil
+	default:
 		return pipeline.Deployment{}, nil, pipeline.ErrNotFound
 	}
 	d := f.one()
