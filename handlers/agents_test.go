@@ -110,7 +110,7 @@ func TestFleetAPI(t *testing.T) {
 		{"a wrong limit", "GET", "/deployments?limit=0", handlerstest.AdminToken, "", 400, "limit"},
 		{"one with its instances", "GET", "/deployments/d-1", handlerstest.AdminToken, "", 200, `"name":"Install"`},
 		{"a record without a fleet's deployment", "GET", "/deployments/" + handlerstest.GoodDeployment, handlerstest.AdminToken, "", 200, `"status":"Succeeded"`},
-		{"none", "GET", "/deployments/d-9", handlerstest.AdminToken, "", 404, "not-found"},
+		{"none", "GET", "/deployments/d-7", handlerstest.AdminToken, "", 404, "not-found"},
 		{"a stop", "POST", "/deployments/d-1/stop", handlerstest.AdminToken, `{"reason":"too late"}`, 202, `"id":"d-1"`},
 		{"a stop of what has ended", "POST", "/deployments/d-9/stop", handlerstest.AdminToken, "", 409, "has ended"},
 		{"a rollback", "POST", "/deployments/d-1/rollback", handlerstest.AdminToken, "", 202, `"rollback_of":"d-1"`},
