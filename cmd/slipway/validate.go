@@ -31,7 +31,7 @@ a pipeline file names is checked when it is pushed.`,
 		RunE:    func(_ *cobra.Command, args []string) error { return a.validate(o, args) },
 	}
 	c.Args = usageArgs(c.Args)
-	c.Flags().BoolVar(&o.strict, "strict", false, "count warnings as errors")
+	c.Flags().BoolVar(&o.strict, "strict", false, "count warnings about the file as errors")
 	c.Flags().BoolVar(&o.lenient, "lenient", false, "only warn where a file can still be understood")
 	c.Flags().StringVar(&o.format, "format", "text", "how to print: text, json or github")
 	c.Flags().StringVar(&o.kind, "kind", "", "what the files are: buildspec, appspec or pipeline (default: told by name and content)")
@@ -96,7 +96,8 @@ func (o validation) check(path string) (specfile.Result, error) {
 		return r, fmt.Errorf("--kind: want buildspec, appspec or pipeline, have %q", r.Kind)
 	}
 	for i := range r.Problems {
-		if o.strict {
+		// What we don't act on yet is no mistake of the file's author.
+		if o.strict && r.Problems[i].Code != buildspec.CodeNoEffect {
 			r.Problems[i].Severity = specfile.Error
 		}
 	}
