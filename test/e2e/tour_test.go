@@ -112,7 +112,9 @@ func (f *fleetOf) tourOwnHost(t *testing.T) {
 	f.halfAtATime(t)
 	t.Log("Approved by API: deployed to three agents, half of them at a time.")
 
-	bad := f.site("bad", map[string]string{"ValidateService": `if [ "$SLIPWAY_INSTANCE_ID" = web2 ]; then echo not well; exit 7; fi`})
+	// On the first agent: were it the last, two of three would be well, which is
+	// enough.
+	bad := f.site("bad", map[string]string{"ValidateService": "if mkdir " + filepath.Join(f.witness, "first") + "; then echo not well; exit 7; fi"})
 	sha = pushTo(t, f.url, "octo/site", f.root, bad)
 	f.approve(t, f.awaitState(t, sha, gate("go-live")))
 	x = f.released(t, sha, "Failed")
