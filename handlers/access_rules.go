@@ -100,6 +100,8 @@ var rights = map[string]right{
 	"GET /repos/:forge/:owner/:name":                      {ofRepo, forge.Read},
 	"GET /executions/:id":                                 {ofExecution, forge.Read},
 	"POST /executions/:id/stop":                           {ofExecution, forge.Write},
+	"POST /executions/:id/approve":                        {ofExecution, forge.Write},
+	"POST /executions/:id/reject":                         {ofExecution, forge.Write},
 	"POST /executions/:id/retry":                          {ofExecution, forge.Write},
 	"POST /executions/:id/rerun":                          {ofExecution, forge.Write},
 	"GET /builds/:id":                                     {ofBuild, forge.Read},

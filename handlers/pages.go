@@ -145,6 +145,7 @@ func (s *Server) executionPage(c *gin.Context) {
 			s.addAction(c.Request.Context(), &v, st, a)
 		}
 	}
+	v.Asks = x.Waiting()
 	v.CanAct = v.SignedIn && s.mayWrite(c, x.Repo)
 	v.CanStop = !x.Status.Ended()
 	v.CanRetry = x.Status == pipeline.Failed || x.Status == pipeline.Stopped
@@ -265,6 +266,16 @@ func (s *Server) stopForm(c *gin.Context) {
 
 func (s *Server) retryForm(c *gin.Context) {
 	_, err := s.retry(c, retryRequest{})
+	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
+}
+
+func (s *Server) approveForm(c *gin.Context) { s.answerForm(c, true) }
+func (s *Server) rejectForm(c *gin.Context)  { s.answerForm(c, false) }
+
+func (s *Server) answerForm(c *gin.Context, approve bool) {
+	_, err := s.answerApproval(c, answerRequest{
+		Stage: c.PostForm("stage"), Action: c.PostForm("action"), Token: c.PostForm("token"), Message: c.PostForm("message"),
+	}, approve)
 	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
 }
 

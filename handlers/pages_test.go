@@ -249,6 +249,41 @@ func TestPeopleActOnPages(t *testing.T) {
 	run(t, ctx, chromedp.WaitReady(chromedp.CSS(".filter")))
 }
 
+// TestPeopleApproveOnPages answers approvals with the form of the execution's
+// page.
+func TestPeopleApproveOnPages(t *testing.T) {
+	s := handlerstest.New(t)
+	s.AddSamples(time.Now())
+	for _, id := range []string{"ask-1", "ask-2"} {
+		x := asking(id, "token-of-"+id)
+		x.Repo.Forge, x.Repo.Owner, x.Repo.Name = "github", "harbour", "crane"
+		x.Stages[0].Actions[0].Approval.Message = "Ship <b>it</b>?"
+		x.Stages[0].Actions[0].Approval.Link = "javascript:alert(1)"
+		s.AddExecution(x)
+	}
+	ctx := browser(t)
+	run(t, ctx, scripts(false))
+	text(t, ctx, s.URL+s.Handlers.SignInPath())
+	wants(t, "what is asked", text(t, ctx, s.URL+"/executions/ask-1"), "Prod / ok waits for approval", "Ship <b>it</b>?", "May answer: octo/release", "Approve", "Reject")
+	if bad := get(t, ctx, chromedp.Evaluate[int](`document.querySelectorAll('a[href^="javascript:"]').length`)); bad > 0 {
+		t.Error("an approval's link runs a script")
+	}
+	run(t, ctx, chromedp.SendKeys(chromedp.CSS(`.answer input[name="message"]`), "fine by me"))
+	press(t, ctx, ".answer .primary")
+	run(t, ctx, chromedp.Navigate(s.URL+"/executions/ask-2"))
+	press(t, ctx, ".answer .danger")
+	events := s.Events()
+	if len(events) != 2 {
+		t.Fatalf("got events %+v", events)
+	}
+	if e := events[0]; e.Type != pipeline.ApprovalGiven || !e.Enable || e.Token != "token-of-ask-1" || e.Reason != "fine by me" || e.Execution != "ask-1" {
+		t.Errorf("approved: %+v", e)
+	}
+	if e := events[1]; e.Enable || e.Execution != "ask-2" {
+		t.Errorf("rejected: %+v", e)
+	}
+}
+
 // TestPageLoadsNothingForeign checks the policy by what the browser reports:
 // no violation, no request to another host, little weight.
 func TestPageLoadsNothingForeign(t *testing.T) {

@@ -164,6 +164,8 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.GET("/repos/:forge/:owner/:name", read, s.repoPage)
 	web.GET("/executions/:id", read, s.executionPage)
 	web.POST("/executions/:id/stop", write, s.stopForm)
+	web.POST("/executions/:id/approve", write, s.approveForm)
+	web.POST("/executions/:id/reject", write, s.rejectForm)
 	web.POST("/executions/:id/retry", write, s.retryForm)
 	web.POST("/executions/:id/rerun", write, s.rerunForm)
 	web.GET("/builds/:id", read, s.buildPage)

@@ -99,6 +99,8 @@ type Execution struct {
 	Builds map[string]pipeline.Build // by ID, as far as they are known
 	// Problems is what went wrong, the first first.
 	Problems []Problem
+	// Asks are the approvals that it waits for.
+	Asks []pipeline.Waiting
 	// CanAct says that the reader may change it, CanStop and CanRetry what there
 	// is to change.
 	CanAct   bool
