@@ -208,7 +208,7 @@ func TestVerify(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got, err := Verify([]string{"old", secret, ""}, tt.header, body)
-		if got != tt.want || (err == nil) != (tt.want >= 0) || err != nil && !errors.Is(err, ErrSignature) {
+		if got != tt.want || (err == nil) != (tt.want >= 0) || err != nil && !errors.Is(err, forge.ErrSignature) {
 			t.Errorf("%s: got %d, %v, want %d", tt.name, got, err, tt.want)
 		}
 	}

@@ -6,9 +6,6 @@ package bitbucket
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,11 +13,11 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+
+	"github.com/slipway-ci/slipway/forge"
 )
 
 var (
-	// ErrSignature: a delivery is not signed by any of our secrets.
-	ErrSignature = errors.New("signature")
 	// ErrNotJSON: the body is not a JSON object.
 	ErrNotJSON = errors.New("not a JSON object")
 	// ErrHeader: the event's key or the delivery's ID is missing or malformed.
@@ -35,44 +32,9 @@ const (
 	signatureHeader      = "X-Hub-Signature"
 )
 
-// Verify checks the HMAC-SHA256 of a delivery's raw body, which both products
-// send in X-Hub-Signature, and says which of the secrets made it, counted from
-// 0. Every secret is tried, so that the time taken tells nothing; an empty
-// secret matches nothing. Any failure is ErrSignature, and nothing of the
-// header or the secrets is in it.
+// Verify is forge.VerifySignature with the header that both products send.
 func Verify(secrets []string, header http.Header, body []byte) (index int, err error) {
-	given, err := signature(header)
-	if err != nil {
-		return -1, err
-	}
-	index = -1
-	for i, secret := range secrets {
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write(body)
-		if hmac.Equal(mac.Sum(nil), given) && secret != "" && index < 0 {
-			index = i
-		}
-	}
-	if index < 0 {
-		return -1, fmt.Errorf("%w: no secret matches", ErrSignature)
-	}
-	return index, nil
-}
-
-func signature(header http.Header) ([]byte, error) {
-	values := header.Values(signatureHeader)
-	if len(values) != 1 {
-		return nil, fmt.Errorf("%w: want one %s header, have %d", ErrSignature, signatureHeader, len(values))
-	}
-	digits, ok := strings.CutPrefix(values[0], "sha256=")
-	if !ok || len(digits) != hex.EncodedLen(sha256.Size) {
-		return nil, fmt.Errorf("%w: want sha256= and %d hex digits", ErrSignature, hex.EncodedLen(sha256.Size))
-	}
-	sum, err := hex.DecodeString(digits)
-	if err != nil {
-		return nil, fmt.Errorf("%w: not hex", ErrSignature)
-	}
-	return sum, nil
+	return forge.VerifySignature(secrets, header, signatureHeader, body)
 }
 
 // Payload is the JSON of a delivery's body, well-formed and an object, else an

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/slipway-ci/slipway/forge"
 )
 
 func sign(secret, body string) string {
@@ -49,7 +51,7 @@ func TestVerify(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got, err := Verify(tt.secrets, tt.header, []byte(body))
-		if got != tt.want || (err != nil) != (tt.want < 0) || err != nil && !errors.Is(err, ErrSignature) {
+		if got != tt.want || (err != nil) != (tt.want < 0) || err != nil && !errors.Is(err, forge.ErrSignature) {
 			t.Errorf("%s: got %d, %v, want %d", tt.name, got, err, tt.want)
 		}
 		if err != nil && strings.Contains(err.Error(), secret) {
