@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -260,27 +259,9 @@ func digestOf(body string) string {
 }
 
 func (s *Comments) load(ctx context.Context, key string) (sheet, error) {
-	sh := sheet{V: 1}
-	data, err := s.records.ReportState(ctx, key, commentKind)
-	if errors.Is(err, pipeline.ErrNotFound) {
-		return sh, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &sh)
-	}
-	if err != nil {
-		return sh, fmt.Errorf("loading a pull request's sheet: %w", err)
-	}
-	return sh, nil
+	return load(ctx, s.records, key, commentKind, sheet{V: 1})
 }
 
 func (s *Comments) save(ctx context.Context, key string, sh sheet) error {
-	data, err := json.Marshal(sh)
-	if err == nil {
-		err = s.records.SaveReportState(ctx, key, commentKind, data)
-	}
-	if err != nil {
-		return fmt.Errorf("saving a pull request's sheet: %w", err)
-	}
-	return nil
+	return save(ctx, s.records, key, commentKind, sh)
 }

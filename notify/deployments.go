@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -260,27 +259,9 @@ func deploymentState(x pipeline.Execution, st pipeline.StageExecution, a pipelin
 }
 
 func (d *Deployments) load(ctx context.Context, execution string) (map[string]*shown, error) {
-	known := map[string]*shown{}
-	data, err := d.records.ReportState(ctx, execution, deploymentKind)
-	if errors.Is(err, pipeline.ErrNotFound) {
-		return known, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &known)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("loading what is shown of deployments: %w", err)
-	}
-	return known, nil
+	return load(ctx, d.records, execution, deploymentKind, map[string]*shown{})
 }
 
 func (d *Deployments) save(ctx context.Context, execution string, known map[string]*shown) error {
-	data, err := json.Marshal(known)
-	if err == nil {
-		err = d.records.SaveReportState(ctx, execution, deploymentKind, data)
-	}
-	if err != nil {
-		return fmt.Errorf("saving what is shown of deployments: %w", err)
-	}
-	return nil
+	return save(ctx, d.records, execution, deploymentKind, known)
 }

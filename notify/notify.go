@@ -6,6 +6,9 @@ package notify
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -33,17 +36,50 @@ type Outbox interface {
 	Wait(ctx context.Context, fallback time.Duration) error
 }
 
+// load reads what was kept of an execution, or a pull request, under a kind;
+// into fresh, which it is if nothing was kept.
+func load[T any](ctx context.Context, records stateKeeper, key, kind string, fresh T) (T, error) {
+	data, err := records.ReportState(ctx, key, kind)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return fresh, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &fresh)
+	}
+	if err != nil {
+		return fresh, fmt.Errorf("loading the state of %s: %w", kind, err)
+	}
+	return fresh, nil
+}
+
+// save keeps what load reads.
+func save(ctx context.Context, records stateKeeper, key, kind string, state any) error {
+	data, err := json.Marshal(state)
+	if err == nil {
+		err = records.SaveReportState(ctx, key, kind, data)
+	}
+	if err != nil {
+		return fmt.Errorf("saving the state of %s: %w", kind, err)
+	}
+	return nil
+}
+
+// stateKeeper keeps what was told, between one telling and the next.
+type stateKeeper interface {
+	// ReportState is what SaveReportState stored for the execution and kind;
+	// pipeline.ErrNotFound: nothing. It is a few hundred bytes of JSON, kept as
+	// long as the execution.
+	ReportState(ctx context.Context, execution, kind string) ([]byte, error)
+	SaveReportState(ctx context.Context, execution, kind string, state []byte) error
+}
+
 // Records are the executions themselves, and what was reported of them.
 type Records interface {
 	// Execution and Builds are the newest state. Execution answers
 	// pipeline.ErrNotFound for one that retention has taken.
 	Execution(ctx context.Context, id string) (pipeline.Execution, error)
 	Builds(ctx context.Context, execution string) ([]pipeline.Build, error)
-	// ReportState is what SaveReportState stored for the execution and kind;
-	// pipeline.ErrNotFound: nothing. It is a few hundred bytes of JSON, kept as
-	// long as the execution.
-	ReportState(ctx context.Context, execution, kind string) ([]byte, error)
-	SaveReportState(ctx context.Context, execution, kind string, state []byte) error
+	stateKeeper
 }
 
 // CheckWriter is a forge that has check runs. Its errors are those of package

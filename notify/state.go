@@ -2,9 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/slipway-ci/slipway/pipeline"
@@ -52,29 +49,11 @@ type trouble struct {
 }
 
 func (r *Reporter) loadState(ctx context.Context, execution string) (state, error) {
-	data, err := r.records.ReportState(ctx, execution, r.opts.Kind)
-	if errors.Is(err, pipeline.ErrNotFound) {
-		return state{V: 1, Attempt: 1}, nil
-	}
-	if err != nil {
-		return state{}, fmt.Errorf("loading report state: %w", err)
-	}
-	var st state
-	if err := json.Unmarshal(data, &st); err != nil {
-		return state{}, fmt.Errorf("reading report state: %w", err)
-	}
-	return st, nil
+	return load(ctx, r.records, execution, r.opts.Kind, state{V: 1, Attempt: 1})
 }
 
 func (r *Reporter) saveState(ctx context.Context, execution string, st state) error {
-	data, err := json.Marshal(st)
-	if err != nil {
-		return fmt.Errorf("writing report state: %w", err)
-	}
-	if err := r.records.SaveReportState(ctx, execution, r.opts.Kind, data); err != nil {
-		return fmt.Errorf("saving report state: %w", err)
-	}
-	return nil
+	return save(ctx, r.records, execution, r.opts.Kind, st)
 }
 
 // forAttempt is the state to go on with: an execution that ended, was reported

@@ -317,27 +317,9 @@ func (t *Target) bury(ctx context.Context, st *told, why error) error {
 func (t *Target) kind() string { return "target:" + t.o.Name }
 
 func (t *Target) load(ctx context.Context, execution string) (told, error) {
-	st := told{V: 1}
-	data, err := t.records.ReportState(ctx, execution, t.kind())
-	if errors.Is(err, pipeline.ErrNotFound) {
-		return st, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &st)
-	}
-	if err != nil {
-		return st, fmt.Errorf("loading what was told: %w", err)
-	}
-	return st, nil
+	return load(ctx, t.records, execution, t.kind(), told{V: 1})
 }
 
 func (t *Target) save(ctx context.Context, execution string, st told) error {
-	data, err := json.Marshal(st)
-	if err == nil {
-		err = t.records.SaveReportState(ctx, execution, t.kind(), data)
-	}
-	if err != nil {
-		return fmt.Errorf("saving what was told: %w", err)
-	}
-	return nil
+	return save(ctx, t.records, execution, t.kind(), st)
 }

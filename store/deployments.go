@@ -225,31 +225,6 @@ func (s *Store) Deployments(ctx context.Context, q pipeline.DeploymentQuery) (pi
 	return page, nil
 }
 
-// places are up to n places after from in a list, fewer only at its end.
-func (s *Store) places(ctx context.Context, key string, from place, n int) ([]place, error) {
-	ctx, cancel := limited(ctx)
-	defer cancel()
-	var found []place
-	for offset := 0; len(found) < n; offset += n {
-		got, err := s.rdb.ZRevRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{
-			Min: "-inf", Max: strconv.FormatInt(from.at, 10), Offset: int64(offset), Count: int64(n),
-		}).Result()
-		if err != nil {
-			return nil, err
-		}
-		for _, z := range got {
-			id, _ := z.Member.(string)
-			if p := (place{at: int64(z.Score), id: id}); p.follows(from) && len(found) < n {
-				found = append(found, p)
-			}
-		}
-		if len(got) < n {
-			break
-		}
-	}
-	return found, nil
-}
-
 // touchLease extends an agent's lease.
 //
 //	KEYS  leases

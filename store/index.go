@@ -163,15 +163,11 @@ func parseAfter(token string) (place, error) {
 	return place{at: n, id: string(id)}, nil
 }
 
-// listing is one entry of a list; without a summary if retention has taken it.
-type listing struct {
-	place   place
-	summary *pipeline.Summary
-}
-
-// listed are up to n entries after from, fewer only at the end of the list.
-func (s *Store) listed(ctx context.Context, key string, from place, n int) ([]listing, error) {
-	var found []listing
+// places are up to n places after from in a list, fewer only at its end.
+func (s *Store) places(ctx context.Context, key string, from place, n int) ([]place, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	var found []place
 	for offset := 0; len(found) < n; offset += n {
 		got, err := s.rdb.ZRevRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{
 			Min: "-inf", Max: strconv.FormatInt(from.at, 10), Offset: int64(offset), Count: int64(n),
@@ -182,12 +178,31 @@ func (s *Store) listed(ctx context.Context, key string, from place, n int) ([]li
 		for _, z := range got {
 			id, _ := z.Member.(string)
 			if p := (place{at: int64(z.Score), id: id}); p.follows(from) && len(found) < n {
-				found = append(found, listing{place: p})
+				found = append(found, p)
 			}
 		}
 		if len(got) < n {
 			break
 		}
+	}
+	return found, nil
+}
+
+// listing is one entry of a list; without a summary if retention has taken it.
+type listing struct {
+	place   place
+	summary *pipeline.Summary
+}
+
+// listed are up to n entries after from, fewer only at the end of the list.
+func (s *Store) listed(ctx context.Context, key string, from place, n int) ([]listing, error) {
+	places, err := s.places(ctx, key, from, n)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]listing, len(places))
+	for i, p := range places {
+		found[i].place = p
 	}
 	return found, s.summaries(ctx, found)
 }
