@@ -38,25 +38,15 @@ type Logs interface {
 	ReadAt(ctx context.Context, build string, offset int64, limit int) ([]byte, error)
 }
 
-// Environment is what the server says of an environment; pipeline files have
-// no say in it.
-type Environment struct {
-	Name string
-	// Approvers are logins, ORG/TEAM or team/TEAM; empty: whoever may write.
-	Approvers []string
-	// PreventSelfReview keeps those who started an execution from approving it.
-	PreventSelfReview bool
-}
-
 // Options are what a Service is made of.
 type Options struct {
 	// Forges by name; comments of others are passed over.
 	Forges  map[string]Forge
 	Records Records
 	Logs    Logs
-	// Environment finds an environment's settings for a repository; nil if the
-	// server has none of that name.
-	Environment func(repo forge.Repo, name string) *Environment
+	// Environment finds an environment's settings for a repository; the zero
+	// value if the server has none of that name.
+	Environment func(repo forge.Repo, name string) pipeline.Environment
 	PrefixOnly  bool                   // read "/slipway NAME" only
 	Link        func(id string) string // the page of an execution
 	Now         func() time.Time
@@ -232,29 +222,15 @@ func (t *talk) atLeast(need forge.Permission) error {
 	return refuse("it needs the permission to %s (you have %s)", need, have)
 }
 
-// approves reports whether the author is among the approvers: logins, ORG/TEAM
-// or team/TEAM of the repository's owner. With none named, whoever may write is.
+// approves reports whether the author is among the approvers. With none named,
+// whoever may write is.
 func (t *talk) approves(ctx context.Context, approvers []string) (bool, error) {
 	if len(approvers) == 0 {
 		return t.level.AtLeast(forge.Write), nil
 	}
-	for _, a := range approvers {
-		a = strings.TrimPrefix(a, "@")
-		org, team, isTeam := strings.Cut(a, "/")
-		switch {
-		case !isTeam && strings.EqualFold(a, t.c.Author.Login), org == "user" && strings.EqualFold(team, t.c.Author.Login):
-			return t.level.AtLeast(forge.Read), nil
-		case !isTeam || org == "user":
-			continue
-		case org == "team":
-			org = t.e.Repo.Owner
-		}
-		member, err := t.forge.TeamMember(ctx, t.e.Repo, t.e.Installation, org, team, t.c.Author)
-		if err != nil || member {
-			return member, err
-		}
-	}
-	return false, nil
+	return forge.Named(approvers, t.c.Author.Login, t.e.Repo.Owner, func(org, team string) (bool, error) {
+		return t.forge.TeamMember(ctx, t.e.Repo, t.e.Installation, org, team, t.c.Author)
+	})
 }
 
 // answer says what came of all commands, in one reply, and with one reaction:

@@ -40,7 +40,7 @@ type world struct {
 	runs       []pipeline.PullRun
 	reruns     []string
 	log        string
-	env        *Environment
+	env        pipeline.Environment
 	refusal    error
 }
 
@@ -125,7 +125,7 @@ func (w *world) hear(t *testing.T, c forge.Comment) (pipeline.Decision, string) 
 	s := New(Options{
 		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
 		Link:        func(id string) string { return "https://ci.example/executions/" + id },
-		Environment: func(_ forge.Repo, name string) *Environment { return w.env },
+		Environment: func(forge.Repo, string) pipeline.Environment { return w.env },
 	})
 	e := forge.Event{Forge: "github", Kind: forge.Commented, Name: "issue_comment", Repo: repo, Sender: c.Author, Comment: &c}
 	d, err := s.Comment(t.Context(), w, pipeline.Delivery{Forge: "github", ID: "d1"}, e)
@@ -294,10 +294,15 @@ func TestApprove(t *testing.T) {
 		}, want: "it needs the permission to read"},
 		{name: "the server's approvers win over the file's", body: "/approve", who: alice, change: func(w *world) {
 			w.executions = []pipeline.Execution{waiting("x1", headSHA, "alice")}
-			w.env = &Environment{Name: "production", Approvers: []string{"bob"}}
+			w.env = pipeline.Environment{Approvers: []string{"bob"}}
+		}, want: "you are not one of the gate's approvers"},
+		{name: "an environment that names nobody leaves the file's", body: "/approve", who: alice, change: func(w *world) {
+			w.executions = []pipeline.Execution{waiting("x1", headSHA, "bob")}
+			w.executions[0].Trigger.Actor = rita
+			w.env = pipeline.Environment{PreventSelfReview: true}
 		}, want: "you are not one of the gate's approvers"},
 		{name: "one's own execution", body: "/approve", who: alice, change: func(w *world) {
-			w.env = &Environment{Name: "production", PreventSelfReview: true}
+			w.env = pipeline.Environment{PreventSelfReview: true}
 		}, want: "who started an execution may not approve it here"},
 		{name: "a refusal of the engine", body: "/approve", who: alice, change: func(w *world) {
 			w.refusal = &pipeline.Refusal{Code: pipeline.ApprovalAlreadyCompleted, Msg: "bob has answered already"}

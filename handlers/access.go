@@ -47,7 +47,7 @@ type Access struct {
 	// Forges tell what people who signed in may do, by forge entry.
 	Forges Permissions
 	// Environment is how one of a repository's is protected; nil: none is.
-	Environment func(repo forge.Repo, name string) Protection
+	Environment func(repo forge.Repo, name string) pipeline.Environment
 	// Login lets people sign in at a forge; nil: they sign in with tokens only.
 	Login *Login
 	// Hosts are further names, with port if it isn't the scheme's own, by which

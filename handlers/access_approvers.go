@@ -4,20 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 )
-
-// Protection is who may bring something into an environment.
-type Protection struct {
-	// Approvers are logins, ORG/TEAM or team/TEAM; empty: whoever may write.
-	Approvers         []string
-	PreventSelfReview bool // who started an execution may not approve it
-}
 
 // teams is a forge that has teams.
 type teams interface {
@@ -35,31 +27,19 @@ func (r *roles) named(ctx context.Context, p *principal, repo forge.Repo, approv
 	case p.user.ID == "" || p.forge != repo.Forge:
 		return false, nil
 	}
-	for _, a := range approvers {
-		org, team, isTeam := strings.Cut(strings.TrimPrefix(a, "@"), "/")
-		switch {
-		case !isTeam && strings.EqualFold(org, p.user.Login), org == "user" && strings.EqualFold(team, p.user.Login):
-			return true, nil
-		case !isTeam || org == "user":
-			continue
-		case org == "team":
-			org = repo.Owner
-		}
+	return forge.Named(approvers, p.user.Login, repo.Owner, func(org, team string) (bool, error) {
 		asks, ok := r.forges[p.forge].(teams)
 		if !ok {
-			continue
+			return false, nil
 		}
-		if member, err := asks.TeamMember(ctx, repo, 0, org, team, p.user); err != nil || member {
-			return member, err
-		}
-	}
-	return false, nil
+		return asks.TeamMember(ctx, repo, 0, org, team, p.user)
+	})
 }
 
-// protection is that of an environment; the zero Protection of one without.
-func (s *Server) protection(repo forge.Repo, environment string) Protection {
+// environment is what the server says of one; nothing of one that isn't named.
+func (s *Server) environment(repo forge.Repo, environment string) pipeline.Environment {
 	if environment == "" || s.Access.Environment == nil {
-		return Protection{}
+		return pipeline.Environment{}
 	}
 	return s.Access.Environment(repo, environment)
 }
@@ -67,14 +47,11 @@ func (s *Server) protection(repo forge.Repo, environment string) Protection {
 // denied says why the request's sender may not answer what a stage of x asks;
 // the stage's environment has its own approvers.
 func (s *Server) denied(c *gin.Context, x pipeline.Execution, stage string, approvers []string) (string, error) {
-	p, rule := who(c), s.protection(x.Repo, environmentOf(x.Pipeline, stage))
-	if len(rule.Approvers) > 0 {
-		approvers = rule.Approvers
-	}
+	p, rule := who(c), s.environment(x.Repo, x.Pipeline.EnvironmentOf(stage))
 	if rule.PreventSelfReview && p != nil && !p.admin && (p.user.ID == "" || p.user.ID == x.Trigger.Actor.ID) {
 		return "who started an execution may not approve it here", nil
 	}
-	ok, err := s.guard.roles.named(c.Request.Context(), p, x.Repo, approvers)
+	ok, err := s.guard.roles.named(c.Request.Context(), p, x.Repo, rule.ApproversOver(approvers))
 	if err != nil || ok {
 		return "", err
 	}
@@ -83,7 +60,7 @@ func (s *Server) denied(c *gin.Context, x pipeline.Execution, stage string, appr
 
 // mayDeploy refuses who may not bring anything into an environment.
 func (s *Server) mayDeploy(c *gin.Context, repo forge.Repo, environment string) error {
-	ok, err := s.guard.roles.named(c.Request.Context(), who(c), repo, s.protection(repo, environment).Approvers)
+	ok, err := s.guard.roles.named(c.Request.Context(), who(c), repo, s.environment(repo, environment).Approvers)
 	if err == nil && !ok {
 		err = refuse(http.StatusForbidden, "forbidden", "you are not one of those who may deploy to %s", environment)
 	}
@@ -98,7 +75,7 @@ func (s *Server) mayRollBack(c *gin.Context, target pipeline.Execution) error {
 	if err != nil {
 		return err
 	}
-	if err := s.mayDeploy(c, b.Repo, environmentOf(target.Pipeline, stage)); err != nil {
+	if err := s.mayDeploy(c, b.Repo, target.Pipeline.EnvironmentOf(stage)); err != nil {
 		return err
 	}
 	newest, err := s.Executions.Execution(ctx, b.Newest())
@@ -108,15 +85,5 @@ func (s *Server) mayRollBack(c *gin.Context, target pipeline.Execution) error {
 	if err != nil {
 		return err
 	}
-	return s.mayDeploy(c, b.Repo, environmentOf(newest.Pipeline, stage))
-}
-
-// environmentOf is what a stage deploys to; empty if it names none.
-func environmentOf(p pipeline.Pipeline, stage string) string {
-	for _, st := range p.Stages {
-		if st.Name == stage {
-			return st.Environment
-		}
-	}
-	return ""
+	return s.mayDeploy(c, b.Repo, newest.Pipeline.EnvironmentOf(stage))
 }

@@ -16,11 +16,11 @@ import (
 // environment that names others, nor roll back what is in it.
 func TestApproversOfAnEnvironment(t *testing.T) {
 	s := people(t, func(o *handlers.Options) {
-		o.Access.Environment = func(_ forge.Repo, name string) handlers.Protection {
+		o.Access.Environment = func(_ forge.Repo, name string) pipeline.Environment {
 			if name != "production" {
-				return handlers.Protection{}
+				return pipeline.Environment{}
 			}
-			return handlers.Protection{Approvers: []string{"@Lead", "octo/release"}, PreventSelfReview: true}
+			return pipeline.Environment{Approvers: []string{"@Lead", "octo/release"}, PreventSelfReview: true}
 		}
 	})
 	for _, who := range []string{"lead", "writer", "starter"} {

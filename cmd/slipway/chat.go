@@ -5,6 +5,7 @@ import (
 
 	"github.com/slipway-ci/slipway/chat"
 	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/pipeline"
 )
 
 // listen has comments on pull requests read, of the forges that can be asked
@@ -26,10 +27,10 @@ func (p *platform) talkers() map[string]chat.Forge {
 }
 
 // environment is what the server's configuration says of an environment.
-func (p *platform) environment(repo forge.Repo, name string) *chat.Environment {
+func (p *platform) environment(repo forge.Repo, name string) pipeline.Environment {
 	e := p.cfg.Environment(repo.Forge+"/"+repo.FullName(), name)
 	if e == nil {
-		return nil
+		return pipeline.Environment{}
 	}
-	return &chat.Environment{Name: e.Name, Approvers: e.Approvers, PreventSelfReview: e.PreventSelfReview}
+	return pipeline.Environment{Approvers: e.Approvers, PreventSelfReview: e.PreventSelfReview}
 }

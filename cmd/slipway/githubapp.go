@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/forge/github"
 	"github.com/slipway-ci/slipway/handlers"
 	"github.com/slipway-ci/slipway/internal/config"
@@ -186,16 +185,6 @@ func readSecret(path string, to *string) error {
 		return fmt.Errorf("%s is empty", path)
 	}
 	return nil
-}
-
-// protection is that of an environment, for what people ask for elsewhere than
-// in comments.
-func (p *platform) protection(repo forge.Repo, name string) handlers.Protection {
-	e := p.environment(repo, name)
-	if e == nil {
-		return handlers.Protection{}
-	}
-	return handlers.Protection{Approvers: e.Approvers, PreventSelfReview: e.PreventSelfReview}
 }
 
 // login lets people sign in at GitHub, if that is configured.

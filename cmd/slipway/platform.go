@@ -268,7 +268,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 			Workers:     []handlers.WorkerToken{{Name: "worker", Token: workerToken(p.cfg), Kind: pipeline.BuildJob}},
 			SessionKey:  derive(p.cfg, "sessions"), OpenReading: openReads, Agent: p.admission.AgentOf,
 			Tokens: p.store, Notes: p.store, Audit: p.store, Forges: p.forges.permissions(), Login: login,
-			Environment: p.protection,
+			Environment: p.environment,
 			// The git host checks its own tokens, those of jobs among them.
 			Git: func(context.Context, string, string, string, bool) bool { return true },
 		},
