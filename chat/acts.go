@@ -38,7 +38,7 @@ func help(_ context.Context, t *talk, c Command) (outcome, error) {
 			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(s.Usage(), "|", `\|`), s.Help)
 		}
 	}
-	return outcome{reaction: "+1", text: b.String(), help: true}, nil
+	return outcome{reaction: "+1", help: b.String()}, nil
 }
 
 // executions are those of the pull request, newest first; of a merged one those

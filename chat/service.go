@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,10 +25,14 @@ type Forge interface {
 	Comment(ctx context.Context, repo forge.Repo, installation int64, number int, marker, body string) error
 }
 
-// Records are what is known of executions.
+// Records are what is known of executions, and what was done of comments.
 type Records interface {
 	Executions(ctx context.Context, q pipeline.Query) (pipeline.Page[pipeline.Summary], error)
 	Execution(ctx context.Context, id string) (pipeline.Execution, error)
+	// ReportState is what SaveReportState stored under a key and kind;
+	// pipeline.ErrNotFound: nothing.
+	ReportState(ctx context.Context, key, kind string) ([]byte, error)
+	SaveReportState(ctx context.Context, key, kind string, state []byte) error
 }
 
 // Logs are the masked logs of builds and deployments.
@@ -78,7 +83,7 @@ type outcome struct {
 	reaction   string // eyes, rocket, +1; empty for none
 	text       string // Markdown for the reply; empty for none
 	executions []string
-	help       bool // the text belongs into the one comment that explains the commands
+	help       string // Markdown for the one comment that explains the commands; empty for none
 }
 
 // refused is why a command was not done, in words for its author.
@@ -109,45 +114,90 @@ func (s *Service) Comment(ctx context.Context, on pipeline.Steering, d pipeline.
 	if err := t.meet(ctx); err != nil {
 		return t.unable(err)
 	}
-	var said []string
-	decision := pipeline.Decision{Decision: pipeline.DecisionIgnored}
-	var reasons, reactions []string
-	for _, p := range problems {
-		said = append(said, fmt.Sprintf("%s was not understood: %s.", shown(p.Text), p.Message))
-		reasons, reactions = append(reasons, "not understood"), append(reactions, "confused")
+	done, err := t.actAll(ctx, commands)
+	if err != nil {
+		return t.unable(err)
 	}
-	for _, c := range commands {
+	for _, p := range problems {
+		done = append(done, result{
+			Said:   fmt.Sprintf("%s was not understood: %s.", shown(p.Text), p.Message),
+			Reason: "not understood", Reaction: "confused",
+		})
+	}
+	if err := t.answer(ctx, done); err != nil {
+		return t.unable(err)
+	}
+	return decisionOf(done), nil
+}
+
+// result is what came of one line of a comment.
+type result struct {
+	Acted      bool     `json:"acted,omitempty"`
+	Said       string   `json:"said,omitempty"` // for the reply
+	Help       string   `json:"help,omitempty"` // for the comment that explains the commands
+	Reason     string   `json:"reason"`         // for the ledger
+	Reaction   string   `json:"reaction,omitempty"`
+	Executions []string `json:"executions,omitempty"`
+}
+
+// stateKind is the kind under which the results of a delivery's commands are kept.
+const stateKind = "chat"
+
+// actAll does the commands in their order. What came of each is kept: if the
+// forge fails later on, or this server, the next try goes on from there, and
+// doesn't tell people that what they asked for has been done before.
+func (t *talk) actAll(ctx context.Context, commands []Command) ([]result, error) {
+	key := fmt.Sprintf("%s:%s:%d", t.d.Forge, t.d.ID, t.d.Attempt)
+	var done []result
+	data, err := t.Records.ReportState(ctx, key, stateKind)
+	if err == nil {
+		err = json.Unmarshal(data, &done)
+	}
+	if err != nil && !errors.Is(err, pipeline.ErrNotFound) {
+		return nil, fmt.Errorf("loading what was done of a comment: %w", err)
+	}
+	for _, c := range commands[min(len(done), len(commands)):] {
 		out, err := t.act(ctx, c)
 		no, isNo := errors.AsType[*refused](err)
 		switch {
 		case isNo:
-			said = append(said, fmt.Sprintf("@%s %s was not done: %s.", t.c.Author.Login, shown(c.Text), no.reason))
-			reasons, reactions = append(reasons, "/"+c.Spec.Name+": "+no.reason), append(reactions, "-1")
-			continue
+			done = append(done, result{
+				Said:   fmt.Sprintf("@%s %s was not done: %s.", t.c.Author.Login, shown(c.Text), no.reason),
+				Reason: "/" + c.Spec.Name + ": " + no.reason, Reaction: "-1",
+			})
 		case err != nil:
-			return t.unable(err)
+			return nil, err
+		default:
+			done = append(done, result{
+				Acted: true, Said: out.text, Help: out.help, Reason: "/" + c.Spec.Name, Reaction: out.reaction, Executions: out.executions,
+			})
 		}
-		if out.help {
-			if err := t.reply(ctx, "help", out.text); err != nil {
-				return t.unable(err)
-			}
-			out.text = ""
+		if data, err = json.Marshal(done); err == nil {
+			err = t.Records.SaveReportState(ctx, key, stateKind, data)
 		}
-		if out.text != "" {
-			said = append(said, out.text)
+		if err != nil {
+			return nil, fmt.Errorf("keeping what was done of a comment: %w", err)
 		}
-		reasons, reactions = append(reasons, "/"+c.Spec.Name), append(reactions, out.reaction)
-		decision.Decision = pipeline.DecisionActed
-		decision.Executions = append(decision.Executions, out.executions...)
 	}
-	if len(decision.Executions) > 0 {
-		decision.Decision = pipeline.DecisionStarted
+	return done, nil
+}
+
+// decisionOf is the ledger's word on all of a comment.
+func decisionOf(done []result) pipeline.Decision {
+	d := pipeline.Decision{Decision: pipeline.DecisionIgnored}
+	var reasons []string
+	for _, r := range done {
+		if r.Acted {
+			d.Decision = pipeline.DecisionActed
+		}
+		reasons = append(reasons, r.Reason)
+		d.Executions = append(d.Executions, r.Executions...)
 	}
-	decision.Reason = strings.Join(reasons, "; ")
-	if err := t.answer(ctx, said, reactions); err != nil {
-		return t.unable(err)
+	if len(d.Executions) > 0 {
+		d.Decision = pipeline.DecisionStarted
 	}
-	return decision, nil
+	d.Reason = strings.Join(reasons, "; ")
+	return d
 }
 
 func ignored(reason string) pipeline.Decision {
@@ -236,19 +286,26 @@ func (t *talk) approves(ctx context.Context, approvers []string) (bool, error) {
 // answer says what came of all commands, in one reply, and with one reaction:
 // the worst. People who may not write get one reply, which is updated, so that
 // a stranger can't fill a pull request with ours.
-func (t *talk) answer(ctx context.Context, said, reactions []string) error {
-	for _, r := range []string{"confused", "-1", "eyes", "rocket", "+1"} {
-		if !slices.Contains(reactions, r) {
+func (t *talk) answer(ctx context.Context, done []result) error {
+	var said []string
+	for _, r := range done {
+		if r.Said != "" {
+			said = append(said, r.Said)
+		}
+		if r.Help == "" {
 			continue
 		}
-		err := t.forge.React(ctx, t.e.Repo, t.e.Installation, t.c, r)
-		switch {
-		case errors.Is(err, forge.ErrUnsupported) && len(said) == 0:
-			said = []string{instead[r]}
-		case err != nil && !errors.Is(err, forge.ErrForbidden) && !errors.Is(err, forge.ErrNotFound) && !errors.Is(err, forge.ErrUnsupported):
+		if err := t.reply(ctx, "help", r.Help); err != nil {
 			return err
 		}
-		break
+	}
+	reaction := worst(done)
+	err := t.forge.React(ctx, t.e.Repo, t.e.Installation, t.c, reaction)
+	switch {
+	case errors.Is(err, forge.ErrUnsupported) && len(said) == 0:
+		said = []string{instead[reaction]}
+	case err != nil && !errors.Is(err, forge.ErrForbidden) && !errors.Is(err, forge.ErrNotFound) && !errors.Is(err, forge.ErrUnsupported):
+		return err
 	}
 	if len(said) == 0 {
 		return nil
@@ -258,6 +315,16 @@ func (t *talk) answer(ctx context.Context, said, reactions []string) error {
 		marker = "reply-to-" + t.c.Author.ID
 	}
 	return t.reply(ctx, marker, strings.Join(said, "\n\n"))
+}
+
+// worst is the reaction that a reader should see, of all that came of a comment.
+func worst(done []result) string {
+	for _, reaction := range []string{"confused", "-1", "eyes", "rocket"} {
+		if slices.ContainsFunc(done, func(r result) bool { return r.Reaction == reaction }) {
+			return reaction
+		}
+	}
+	return "+1"
 }
 
 // instead says what a reaction would, on forges that have none.

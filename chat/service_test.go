@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -42,6 +43,9 @@ type world struct {
 	log        string
 	env        pipeline.Environment
 	refusal    error
+	heard      int
+	kept       map[string][]byte
+	outage     map[string]error // by what is asked for, once
 }
 
 func newWorld() *world {
@@ -49,7 +53,7 @@ func newWorld() *world {
 		pr: forge.PullRequest{
 			Number: 7, HeadSHA: headSHA, HeadRef: "topic", HeadRepoID: "42", BaseRepoID: "42", BaseRef: "main", Author: rita,
 		},
-		levels: map[string]forge.Permission{"alice": forge.Write, "rita": forge.Read}, teams: map[string]bool{}, comments: map[string]string{},
+		levels: map[string]forge.Permission{"alice": forge.Write, "rita": forge.Read}, teams: map[string]bool{}, comments: map[string]string{}, kept: map[string][]byte{}, outage: map[string]error{},
 	}
 }
 
@@ -58,7 +62,7 @@ func (w *world) Permission(_ context.Context, _ forge.Repo, _ int64, u forge.Use
 }
 
 func (w *world) TeamMember(_ context.Context, _ forge.Repo, _ int64, org, team string, u forge.User) (bool, error) {
-	return w.teams[org+"/"+team+"/"+u.Login], nil
+	return w.teams[org+"/"+team+"/"+u.Login], w.fails("team")
 }
 
 func (w *world) PullRequest(context.Context, forge.Repo, int64, int) (forge.PullRequest, error) {
@@ -67,12 +71,31 @@ func (w *world) PullRequest(context.Context, forge.Repo, int64, int) (forge.Pull
 
 func (w *world) React(_ context.Context, _ forge.Repo, _ int64, _ forge.Comment, content string) error {
 	w.reactions = append(w.reactions, content)
-	return nil
+	return w.fails("reaction")
 }
 
 func (w *world) Comment(_ context.Context, _ forge.Repo, _ int64, _ int, marker, body string) error {
 	w.comments[marker] = body
 	return nil
+}
+
+func (w *world) ReportState(_ context.Context, key, kind string) ([]byte, error) {
+	if data, ok := w.kept[key+kind]; ok {
+		return data, nil
+	}
+	return nil, pipeline.ErrNotFound
+}
+
+func (w *world) SaveReportState(_ context.Context, key, kind string, state []byte) error {
+	w.kept[key+kind] = state
+	return nil
+}
+
+// fails is the outage of what is asked for, which is then over.
+func (w *world) fails(what string) error {
+	err := w.outage[what]
+	delete(w.outage, what)
+	return err
 }
 
 func (w *world) Executions(context.Context, pipeline.Query) (page pipeline.Page[pipeline.Summary], err error) {
@@ -122,13 +145,8 @@ func (w *world) say(t *testing.T, who forge.User, body string) (pipeline.Decisio
 
 func (w *world) hear(t *testing.T, c forge.Comment) (pipeline.Decision, string) {
 	t.Helper()
-	s := New(Options{
-		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
-		Link:        func(id string) string { return "https://ci.example/executions/" + id },
-		Environment: func(forge.Repo, string) pipeline.Environment { return w.env },
-	})
-	e := forge.Event{Forge: "github", Kind: forge.Commented, Name: "issue_comment", Repo: repo, Sender: c.Author, Comment: &c}
-	d, err := s.Comment(t.Context(), w, pipeline.Delivery{Forge: "github", ID: "d1"}, e)
+	w.heard++
+	d, err := w.try(t, c, fmt.Sprint("d", w.heard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +157,18 @@ func (w *world) hear(t *testing.T, c forge.Comment) (pipeline.Decision, string) 
 		}
 	}
 	return d, strings.Join(said, "\n")
+}
+
+// try handles a comment's delivery once.
+func (w *world) try(t *testing.T, c forge.Comment, delivery string) (pipeline.Decision, error) {
+	t.Helper()
+	s := New(Options{
+		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
+		Link:        func(id string) string { return "https://ci.example/executions/" + id },
+		Environment: func(forge.Repo, string) pipeline.Environment { return w.env },
+	})
+	e := forge.Event{Forge: "github", Kind: forge.Commented, Name: "issue_comment", Repo: repo, Sender: c.Author, Comment: &c}
+	return s.Comment(t.Context(), w, pipeline.Delivery{Forge: "github", ID: delivery}, e)
 }
 
 // waiting is an execution at a commit whose gate go-live waits since a minute.
@@ -410,6 +440,33 @@ func TestReplies(t *testing.T) {
 	w.say(t, rita, "/help")
 	if body := w.comments["help"]; !strings.Contains(body, "`/status") || strings.Contains(body, "`/deploy") {
 		t.Errorf("help for who may read:\n%s", body)
+	}
+}
+
+// A forge that fails in the middle has the comment tried again: what was done
+// is not done twice, and nobody is told that somebody else has done it.
+func TestOutageRepeatsNothing(t *testing.T) {
+	away := &forge.RetryError{Err: errors.New("500")}
+	for _, what := range []string{"reaction", "team"} {
+		w := newWorld()
+		w.executions = []pipeline.Execution{waiting("x1", headSHA, "team/release")}
+		w.teams["octo/release/alice"] = true
+		w.outage[what] = away
+		c := forge.Comment{ID: "99", Body: "/test\n/approve", Author: alice, Pull: 7, CreatedAt: noon}
+		if d, err := w.try(t, c, "d1"); !errors.Is(err, away) {
+			t.Fatalf("%s: got %+v, %v, want it tried again", what, d, err)
+		}
+		w.executions[0].Stages[0].Actions[0].StartedAt = noon.Add(time.Hour) // what is there now is another gate
+		if len(w.events) == 0 {
+			w.executions[0].Stages[0].Actions[0].StartedAt = noon.Add(-time.Minute)
+		}
+		d, err := w.try(t, c, "d1")
+		if err != nil || d.Decision != pipeline.DecisionStarted || len(w.runs) != 1 || len(w.events) != 1 {
+			t.Errorf("%s: got %+v, %v, runs %v, events %v", what, d, err, w.runs, w.events)
+		}
+		if said := w.comments["reply-99"]; !strings.Contains(said, "Running for") || !strings.Contains(said, "Approved: go-live") || strings.Contains(said, "was not done") {
+			t.Errorf("%s: said %q", what, said)
+		}
 	}
 }
 

@@ -134,6 +134,8 @@ func TestChatApproves(t *testing.T) {
 	}
 	s.deliver(t, "pull_request", forgetest.PullPayload(r, moved, "synchronize"))
 	s.awaitState(t, moved.HeadSHA, waitsAtGate)
+	// GitHub fails once, after the approval: it stands, and is answered as one.
+	s.github.Fail(forgetest.Fault{On: "/reactions", Status: 500, Times: 1})
 	d, c = s.says(t, r, moved, "bob", "Looks good.\n\n/approve go-live -m 'ship it'\n/status")
 	if d.Decision != "acted" || !slices.Contains(c.Reactions, "rocket") {
 		t.Errorf("bob: %+v, reactions %v", d, c.Reactions)
