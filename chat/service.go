@@ -130,6 +130,26 @@ func (s *Service) Comment(ctx context.Context, on pipeline.Steering, d pipeline.
 	return decisionOf(done), nil
 }
 
+// MayRerun lets those run things again who may say /retest to any pull request.
+// In doubt it is refused: the forge is asked each time.
+func (s *Service) MayRerun(ctx context.Context, e forge.Event) (why string, err error) {
+	port := s.Forges[e.Repo.Forge]
+	if port == nil {
+		return "this forge can't be asked who may run things again", nil
+	}
+	level, err := port.Permission(ctx, e.Repo, e.Installation, e.Sender)
+	switch {
+	case err != nil:
+		if _, later := pipeline.RetryAfter(err); !later && permanent(err) {
+			return "asking what " + e.Sender.Login + " may do: " + err.Error(), nil
+		}
+		return "", err
+	case !level.AtLeast(forge.Write):
+		return fmt.Sprintf("%s may not run it again: it needs the permission to %s", e.Sender.Login, forge.Write), nil
+	}
+	return "", nil
+}
+
 // result is what came of one line of a comment.
 type result struct {
 	Acted      bool     `json:"acted,omitempty"`
@@ -210,12 +230,17 @@ func (t *talk) unable(err error) (pipeline.Decision, error) {
 	if _, later := pipeline.RetryAfter(err); later {
 		return pipeline.Decision{}, err
 	}
-	for _, known := range []error{forge.ErrNotFound, forge.ErrForbidden, forge.ErrNoCredentials, forge.ErrRejected} {
-		if errors.Is(err, known) {
-			return pipeline.Decision{Decision: pipeline.DecisionFailed, Reason: err.Error()}, nil
-		}
+	if permanent(err) {
+		return pipeline.Decision{Decision: pipeline.DecisionFailed, Reason: err.Error()}, nil
 	}
 	return pipeline.Decision{}, err
+}
+
+// permanent reports whether asking the forge again would give the same answer.
+func permanent(err error) bool {
+	return slices.ContainsFunc([]error{forge.ErrNotFound, forge.ErrForbidden, forge.ErrNoCredentials, forge.ErrRejected}, func(known error) bool {
+		return errors.Is(err, known)
+	})
 }
 
 // meet asks the forge who the author is and how the pull request stands.

@@ -58,7 +58,7 @@ func newWorld() *world {
 }
 
 func (w *world) Permission(_ context.Context, _ forge.Repo, _ int64, u forge.User) (forge.Permission, error) {
-	return w.levels[u.Login], nil
+	return w.levels[u.Login], w.fails("permission")
 }
 
 func (w *world) TeamMember(_ context.Context, _ forge.Repo, _ int64, org, team string, u forge.User) (bool, error) {
@@ -162,13 +162,16 @@ func (w *world) hear(t *testing.T, c forge.Comment) (pipeline.Decision, string) 
 // try handles a comment's delivery once.
 func (w *world) try(t *testing.T, c forge.Comment, delivery string) (pipeline.Decision, error) {
 	t.Helper()
-	s := New(Options{
+	e := forge.Event{Forge: "github", Kind: forge.Commented, Name: "issue_comment", Repo: repo, Sender: c.Author, Comment: &c}
+	return w.service().Comment(t.Context(), w, pipeline.Delivery{Forge: "github", ID: delivery}, e)
+}
+
+func (w *world) service() *Service {
+	return New(Options{
 		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
 		Link:        func(id string) string { return "https://ci.example/executions/" + id },
 		Environment: func(forge.Repo, string) pipeline.Environment { return w.env },
 	})
-	e := forge.Event{Forge: "github", Kind: forge.Commented, Name: "issue_comment", Repo: repo, Sender: c.Author, Comment: &c}
-	return s.Comment(t.Context(), w, pipeline.Delivery{Forge: "github", ID: delivery}, e)
 }
 
 // waiting is an execution at a commit whose gate go-live waits since a minute.
@@ -230,6 +233,36 @@ func TestWhoMay(t *testing.T) {
 		if diff := cmp.Diff(tt.may, may); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", tt.body, diff)
 		}
+	}
+}
+
+// Case 34 of the forges reference: a click needs the right of the command.
+func TestMayRerun(t *testing.T) {
+	later := &forge.RetryError{After: time.Second}
+	tests := []struct {
+		name   string
+		by     forge.User
+		outage error
+		why    string
+		err    error
+	}{
+		{name: "who may write", by: alice},
+		{name: "who may read", by: rita, why: "rita may not run it again: it needs the permission to write"},
+		{name: "a stranger", by: eve, why: "eve may not run it again: it needs the permission to write"},
+		{name: "the App may not ask", by: alice, outage: forge.ErrForbidden, why: "asking what alice may do: " + forge.ErrForbidden.Error()},
+		{name: "the forge is away", by: alice, outage: later, err: later},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			if tt.outage != nil {
+				w.outage["permission"] = tt.outage
+			}
+			why, err := w.service().MayRerun(t.Context(), forge.Event{Repo: repo, Sender: tt.by})
+			if why != tt.why || !errors.Is(err, tt.err) {
+				t.Errorf("got %q, %v; want %q, %v", why, err, tt.why, tt.err)
+			}
+		})
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 // for the same delivery.
 type Chat interface {
 	Comment(ctx context.Context, on Steering, d Delivery, e forge.Event) (Decision, error)
+	// MayRerun says why the sender of a click at the forge may not have things
+	// run again; "" if they may.
+	MayRerun(ctx context.Context, e forge.Event) (why string, err error)
 }
 
 // Steering is what Chat may do with pipelines. Its errors are a *Refusal where

@@ -8,11 +8,18 @@ import (
 )
 
 // rerun starts again what somebody asked for at the forge: the same commit and
-// definition in a new execution (forges reference 3.4).
+// definition in a new execution (forges reference 3.4). Whoever clicked needs
+// the right that the command in a comment asks for.
 func (o *Orchestrator) rerun(ctx context.Context, d Delivery, e forge.Event) (Decision, error) {
 	ids, err := o.rerunTargets(ctx, e)
 	if err != nil {
 		return Decision{}, err
+	}
+	if len(ids) > 0 && o.chat != nil {
+		why, err := o.chat.MayRerun(ctx, e)
+		if err != nil || why != "" {
+			return Decision{Decision: DecisionIgnored, Reason: why}, err
+		}
 	}
 	out := Decision{Decision: DecisionStarted, Reason: rerunReason}
 	for _, id := range ids {
@@ -52,8 +59,7 @@ const (
 	ButtonRerunAll    = "rerun_all"
 )
 
-// button does what a check's button says. The forge shows buttons to those who
-// may write to the repository, and no one else.
+// button does what a check's button says.
 func (o *Orchestrator) button(ctx context.Context, d Delivery, e forge.Event) (Decision, error) {
 	if e.Check == nil || (e.Check.Identifier != ButtonRerunFailed && e.Check.Identifier != ButtonRerunAll) {
 		return Decision{Decision: DecisionIgnored, Reason: "the button isn't one of ours"}, nil

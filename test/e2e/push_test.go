@@ -150,6 +150,12 @@ func TestRerun(t *testing.T) {
 	sha := s.push(t, r, "main", "first", buildspec("echo once more"))
 	first := s.awaitExecution(t, sha)
 	check := s.awaitChecks(t, r, sha, 1)[0]
+	s.github.SetPermission(r.FullName(), "octocat", "read")
+	d := s.awaitDecision(t, s.deliver(t, "check_run", forgetest.CheckPayload(r, check, "rerequested", "")))
+	if d.Decision != "ignored" || !strings.Contains(d.Reason, "octocat may not run it again") {
+		t.Errorf("asked by one who may only read: got %+v, want it refused", d)
+	}
+	s.github.SetPermission(r.FullName(), "octocat", "write")
 	tests := []struct {
 		event   string
 		payload any
