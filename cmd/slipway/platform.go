@@ -207,6 +207,10 @@ func (p *platform) run(ctx context.Context) error {
 	g.Go(func() error { return p.fleet.Run(ctx) })
 	g.Go(func() error { p.tidy(ctx); return nil })
 	g.Go(func() error { p.retention().run(ctx); return nil })
+	if p.cfg.GitHub.AppID != 0 {
+		missed := &recovery{hooks: p.forges.github, state: p.store, log: p.log, now: time.Now}
+		g.Go(func() error { missed.run(ctx); return nil })
+	}
 	return g.Wait()
 }
 

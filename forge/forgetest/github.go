@@ -44,6 +44,7 @@ type GitHub struct {
 	deployments map[int64]*Deployment
 	web         web
 	teams       map[string]string // state by org/team/login
+	hooked      hooked
 }
 
 // New starts a fake. Close stops it.

@@ -34,6 +34,8 @@ func (g *GitHub) routes() http.Handler {
 		return http.StatusOK, map[string]any{"id": g.o.AppID, "slug": "slipway", "name": "Slipway"}
 	}))
 	on("GET /app/installations", app(g.listInstallations))
+	on("GET /app/hook/deliveries", app(g.listAttempts))
+	on("POST /app/hook/deliveries/{delivery}/attempts", app(g.redeliver))
 	on("POST /app/installations/{installation}/access_tokens", app(g.mint))
 	on("GET /repos/{owner}/{repo}/installation", app(g.findInstallation))
 	on("DELETE /installation/token", g.revoke)
@@ -73,6 +75,12 @@ func (g *GitHub) serve(w http.ResponseWriter, r *http.Request, h handle) {
 	}
 	g.mu.Lock()
 	status, value := h(r, body)
+	if list, ok := value.(linked); ok {
+		value = list.items
+		if list.next != "" {
+			w.Header().Set("Link", "<"+list.next+`>; rel="next"`)
+		}
+	}
 	data, err := json.Marshal(value)
 	g.mu.Unlock()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -216,7 +217,8 @@ func (s *system) awaitLog(t *testing.T, sha, line string) execution {
 }
 
 // TestServerRestartMidBuild kills the server under a build that its runner
-// goes on with: nothing is lost, and nothing is done twice.
+// goes on with: nothing is lost, and nothing is done twice. What GitHub could
+// not deliver meanwhile, it is asked for (C39).
 func TestServerRestartMidBuild(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, setup{runners: []string{"host"}, slots: 1})
@@ -225,6 +227,12 @@ func TestServerRestartMidBuild(t *testing.T) {
 	s.awaitLog(t, sha, "line 5.")
 	if err := s.server.kill(); err != nil {
 		t.Fatal(err)
+	}
+	s.github.Hook(s.url + "/webhooks/github")
+	missed := s.commit(t, r, "missed", "while nobody listens", buildspec("true"))
+	delivery := forgetest.Delivery{Event: "push", Secret: webhookSecret, Payload: missed.Payload(r)}
+	if a := s.github.Send(t.Context(), delivery, time.Hour); a.StatusCode != 0 {
+		t.Errorf("a dead server answered %d", a.StatusCode)
 	}
 	if err := s.server.start(); err != nil {
 		t.Fatal(err)
@@ -246,7 +254,9 @@ func TestServerRestartMidBuild(t *testing.T) {
 			t.Errorf("line %d is %d times in the log", i, n)
 		}
 	}
-	if c := s.awaitChecks(t, r, sha, 1)[0]; c.Conclusion != "success" {
-		t.Errorf("got check %s, want success", brief([]forgetest.CheckRun{c}))
+	for _, sha := range []string{sha, missed.After} {
+		if c := s.awaitChecks(t, r, sha, 1)[0]; c.Conclusion != "success" {
+			t.Errorf("got check %s, want success", brief([]forgetest.CheckRun{c}))
+		}
 	}
 }
