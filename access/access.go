@@ -69,16 +69,24 @@ type Entry struct {
 	ID string    `json:"id"` // of the record; later ones are greater
 	At time.Time `json:"at"`
 	// Who did it; empty: somebody who did not prove who they are. Via is their
-	// proof: admin token, token, session, sign-in link, github.
+	// proof: admin token, token, session, sign-in link, github, or the forge
+	// under whose comment they stand, such as "github comment".
 	Who string `json:"who,omitempty"`
 	Via string `json:"via,omitempty"`
+	// WhoID is a comment's author as the forge numbers people, who may change
+	// their names.
+	WhoID string `json:"who_id,omitempty"`
 	// From is the address that the request came from. Forwarded is what a proxy,
 	// or a liar, says of the address behind it.
 	From      string `json:"from,omitempty"`
 	Forwarded string `json:"forwarded,omitempty"`
-	Action    string `json:"action"`         // the route, such as "POST /api/v1/executions/:id/stop"
-	Target    string `json:"target"`         // the path
+	Action    string `json:"action"`         // the route, such as "POST /api/v1/executions/:id/stop", or a command, such as "/approve"
+	Target    string `json:"target"`         // the path, or the page of the comment
 	Repo      string `json:"repo,omitempty"` // FORGE/OWNER/NAME
+	// SHA is the commit that was spoken of, and Delivery the webhook that
+	// brought a comment.
+	SHA      string `json:"sha,omitempty"`
+	Delivery string `json:"delivery,omitempty"`
 	// Outcome is done, refused or failed; Status is that of the answer.
 	Outcome string `json:"outcome"`
 	Status  int    `json:"status,omitempty"`

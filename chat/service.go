@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/access"
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 )
@@ -43,12 +44,19 @@ type Logs interface {
 	ReadAt(ctx context.Context, build string, offset int64, limit int) ([]byte, error)
 }
 
+// Audit keeps what was asked for and what came of it.
+type Audit interface {
+	// AddAuditOnce appends to the audit log, once for each word of once.
+	AddAuditOnce(ctx context.Context, once string, e access.Entry) error
+}
+
 // Options are what a Service is made of.
 type Options struct {
 	// Forges by name; comments of others are passed over.
 	Forges  map[string]Forge
 	Records Records
 	Logs    Logs
+	Audit   Audit
 	// Environment finds an environment's settings for a repository; the zero
 	// value if the server has none of that name.
 	Environment func(repo forge.Repo, name string) pipeline.Environment
@@ -59,12 +67,15 @@ type Options struct {
 }
 
 // Service does what comments ask for. It implements pipeline.Chat.
-type Service struct{ Options }
+type Service struct {
+	Options
+	strangers access.Strangers
+}
 
 var _ pipeline.Chat = (*Service)(nil)
 
 // New makes a Service.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service { return &Service{Options: o} }
 
 // talk is one comment under way.
 type talk struct {
@@ -158,6 +169,8 @@ type result struct {
 	Reason     string   `json:"reason"`         // for the ledger
 	Reaction   string   `json:"reaction,omitempty"`
 	Executions []string `json:"executions,omitempty"`
+	// Note is for the audit log; nil: there is nothing to note.
+	Note *access.Entry `json:"note,omitempty"`
 }
 
 // stateKind is the kind under which the results of a delivery's commands are kept.
@@ -176,30 +189,43 @@ func (t *talk) actAll(ctx context.Context, commands []Command) ([]result, error)
 	if err != nil && !errors.Is(err, pipeline.ErrNotFound) {
 		return nil, fmt.Errorf("loading what was done of a comment: %w", err)
 	}
-	for _, c := range commands[min(len(done), len(commands)):] {
-		out, err := t.act(ctx, c)
-		no, isNo := errors.AsType[*refused](err)
-		switch {
-		case isNo:
-			done = append(done, result{
-				Said:   fmt.Sprintf("@%s %s was not done: %s.", t.c.Author.Login, shown(c.Text), no.reason),
-				Reason: "/" + c.Spec.Name + ": " + no.reason, Reaction: "-1",
-			})
-		case err != nil:
+	for i, r := range done {
+		if err := t.note(ctx, key, i, r); err != nil {
 			return nil, err
-		default:
-			done = append(done, result{
-				Acted: true, Said: out.text, Help: out.help, Reason: "/" + c.Spec.Name, Reaction: out.reaction, Executions: out.executions,
-			})
 		}
+	}
+	for _, c := range commands[min(len(done), len(commands)):] {
+		r, err := t.result(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		done = append(done, r)
 		if data, err = json.Marshal(done); err == nil {
 			err = t.Records.SaveReportState(ctx, key, stateKind, data)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("keeping what was done of a comment: %w", err)
 		}
+		if err := t.note(ctx, key, len(done)-1, r); err != nil {
+			return nil, err
+		}
 	}
 	return done, nil
+}
+
+// result does one command and says what came of it.
+func (t *talk) result(ctx context.Context, c Command) (result, error) {
+	out, err := t.act(ctx, c)
+	if no, ok := errors.AsType[*refused](err); ok {
+		return result{
+			Said:   fmt.Sprintf("@%s %s was not done: %s.", t.c.Author.Login, shown(c.Text), no.reason),
+			Reason: "/" + c.Spec.Name + ": " + no.reason, Reaction: "-1", Note: t.entry(c, access.Refused, no.reason),
+		}, nil
+	}
+	return result{
+		Acted: true, Said: out.text, Help: out.help, Reason: "/" + c.Spec.Name, Reaction: out.reaction, Executions: out.executions,
+		Note: t.entry(c, access.Done, out.text),
+	}, err
 }
 
 // decisionOf is the ledger's word on all of a comment.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/slipway-ci/slipway/access"
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 )
@@ -46,6 +47,8 @@ type world struct {
 	heard      int
 	kept       map[string][]byte
 	outage     map[string]error // by what is asked for, once
+	noted      map[string]access.Entry
+	made       *Service
 }
 
 func newWorld() *world {
@@ -54,6 +57,7 @@ func newWorld() *world {
 			Number: 7, HeadSHA: headSHA, HeadRef: "topic", HeadRepoID: "42", BaseRepoID: "42", BaseRef: "main", Author: rita,
 		},
 		levels: map[string]forge.Permission{"alice": forge.Write, "rita": forge.Read}, teams: map[string]bool{}, comments: map[string]string{}, kept: map[string][]byte{}, outage: map[string]error{},
+		noted: map[string]access.Entry{},
 	}
 }
 
@@ -88,6 +92,16 @@ func (w *world) ReportState(_ context.Context, key, kind string) ([]byte, error)
 
 func (w *world) SaveReportState(_ context.Context, key, kind string, state []byte) error {
 	w.kept[key+kind] = state
+	return nil
+}
+
+func (w *world) AddAuditOnce(_ context.Context, once string, e access.Entry) error {
+	if err := w.fails("audit"); err != nil {
+		return err
+	}
+	if _, ok := w.noted[once]; !ok {
+		w.noted[once] = e
+	}
 	return nil
 }
 
@@ -166,12 +180,17 @@ func (w *world) try(t *testing.T, c forge.Comment, delivery string) (pipeline.De
 	return w.service().Comment(t.Context(), w, pipeline.Delivery{Forge: "github", ID: delivery}, e)
 }
 
+// service is the one that hears all of this world's comments.
 func (w *world) service() *Service {
-	return New(Options{
-		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
+	if w.made != nil {
+		return w.made
+	}
+	w.made = New(Options{
+		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Audit: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
 		Link:        func(id string) string { return "https://ci.example/executions/" + id },
 		Environment: func(forge.Repo, string) pipeline.Environment { return w.env },
 	})
+	return w.made
 }
 
 // waiting is an execution at a commit whose gate go-live waits since a minute.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/slipway-ci/slipway/access"
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
 )
@@ -139,7 +140,7 @@ type guard struct {
 	cross  *http.CrossOriginProtection
 
 	roles  *roles
-	failed limiter // sign-ins that go into the audit log
+	failed access.Strangers // sign-ins that go into the audit log
 
 	mu   sync.Mutex
 	used map[string]time.Time // when the use of an API token was noted, by sum

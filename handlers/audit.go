@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -24,9 +23,6 @@ type audit interface {
 }
 
 const (
-	// strangersNoted is how many entries a minute people may cause who proved
-	// nothing, so that they can't fill the log.
-	strangersNoted = 30
 	// auditTime is what an entry gets after its request is over.
 	auditTime = 5 * time.Second
 	// targetShown is how much of a path, or of a header, an entry holds.
@@ -59,7 +55,7 @@ func outcomeOf(status int) string {
 
 // note appends to the audit log. What can't be noted is logged.
 func (s *Server) note(c *gin.Context, p *principal, e access.Entry) {
-	if s.Access.Audit == nil || p == nil && !s.guard.failed.take(s.Now()) {
+	if s.Access.Audit == nil || p == nil && !s.guard.failed.Note(s.Now()) {
 		return
 	}
 	e.At, e.Action, e.Target = s.Now().UTC(), c.Request.Method+" "+c.FullPath(), plain(c.Request.URL.Path)
@@ -101,23 +97,6 @@ func (s *Server) signedIn(c *gin.Context, p *principal) {
 
 func (s *Server) signInFailed(c *gin.Context, how string) {
 	s.note(c, nil, access.Entry{Outcome: access.Refused, Status: http.StatusUnauthorized, Detail: "signing in by " + how})
-}
-
-// limiter lets through so many a minute.
-type limiter struct {
-	mu    sync.Mutex
-	since time.Time
-	taken int
-}
-
-func (l *limiter) take(now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(l.since) >= time.Minute {
-		l.since, l.taken = now, 0
-	}
-	l.taken++
-	return l.taken <= strangersNoted
 }
 
 func (s *Server) auditPageOf(c *gin.Context) (pipeline.Page[access.Entry], error) {

@@ -80,6 +80,13 @@ func auditLog(t *testing.T, s *store.Store) {
 	if who != "43210" {
 		t.Errorf("got %s", who)
 	}
+	for range 2 {
+		must(t, s.AddAuditOnce(ctx, "github:d1:0", access.Entry{Who: "once", Action: "/approve", Outcome: access.Done}))
+	}
+	must(t, s.AddAuditOnce(ctx, "github:d1:1", access.Entry{Who: "twice", Action: "/approve", Outcome: access.Refused}))
+	if page, err := s.Audit(ctx, 3, ""); err != nil || page.Items[0].Who != "twice" || page.Items[1].Who != "once" || page.Items[2].Who != "4" {
+		t.Errorf("got %+v, %v", page.Items, err)
+	}
 	for _, bad := range []string{"x", "+", "1", "1-1\n", "-"} {
 		var mistake *pipeline.UserError
 		if _, err := s.Audit(ctx, 2, bad); !errors.As(err, &mistake) {

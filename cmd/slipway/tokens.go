@@ -126,7 +126,7 @@ func (a *app) auditCommand() *cobra.Command {
 	var limit int
 	var after string
 	var asJSON bool
-	c := a.asker("audit", "Show who did what: every change asked for, and every sign-in", serverNote, cobra.NoArgs, func(ctx context.Context, api *client.Client, _ []string) error {
+	c := a.asker("audit", "Show who did what: every change asked for, by comments too, and every sign-in", serverNote, cobra.NoArgs, func(ctx context.Context, api *client.Client, _ []string) error {
 		page, err := api.Audit(ctx, limit, after)
 		if err != nil {
 			return err

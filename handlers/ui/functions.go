@@ -28,6 +28,7 @@ func functions(version string) template.FuncMap {
 		"phasebars": phaseBars,
 		"history":   history,
 		"icon":      icon,
+		"isURL":     func(s string) bool { return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") },
 		"statuses": func() []pipeline.Status {
 			return []pipeline.Status{pipeline.InProgress, pipeline.Succeeded, pipeline.Failed, pipeline.Stopped, pipeline.Superseded, pipeline.Cancelled}
 		},

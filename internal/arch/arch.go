@@ -14,7 +14,7 @@ var mayImport = map[string][]string{
 
 	"pipeline": {"forge", "internal/specfile"},
 	"dispatch": {"pipeline", "forge", "deployer/fleet"},
-	"chat":     {"pipeline", "forge"},
+	"chat":     {"pipeline", "forge", "access"},
 	"queue":    {"pipeline"},
 	"notify":   {"pipeline", "forge"},
 	// Where chat, webhooks and topics are reached.

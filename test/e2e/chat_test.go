@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/slipway-ci/slipway/forge/forgetest"
 )
 
@@ -49,6 +51,32 @@ func (s *system) says(t *testing.T, r forgetest.Repo, p forgetest.Pull, login, b
 	d := s.awaitDecision(t, s.deliver(t, "issue_comment", forgetest.CommentPayload(r, p, c)))
 	list := s.github.Comments(r.FullName(), p.Number)
 	return d, list[slices.IndexFunc(list, func(o forgetest.Comment) bool { return o.ID == c.ID })]
+}
+
+// noted wants these acts, in their order, as all that the audit log has of
+// comments: each with its author's name, where it stands and what came of it.
+func (s *system) noted(t *testing.T, want ...string) {
+	t.Helper()
+	var log page[struct {
+		Who, Via, Action, Target, Repo, SHA, Delivery, Outcome, Detail string
+		WhoID                                                          string `json:"who_id"`
+	}]
+	if err := s.call(t.Context(), "GET", "/api/v1/audit?limit=200", nil, &log); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range slices.Backward(log.Items) {
+		if !strings.HasSuffix(e.Via, " comment") {
+			continue
+		}
+		got = append(got, e.Who+" "+e.Action+" "+e.Outcome)
+		if e.WhoID == "" || e.Target == "" || e.Repo == "" || len(e.SHA) != 40 || e.Delivery == "" || !strings.HasPrefix(e.Detail, e.Action) {
+			t.Errorf("incomplete: %+v", e)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the audit log (-want +got)\n%s", diff)
+	}
 }
 
 // replied wants a comment of ours on the pull request.
@@ -144,6 +172,8 @@ func TestChatApproves(t *testing.T) {
 		t.Errorf("it ended as %s: %s", x.Status, x.Reason)
 	}
 	s.replied(t, r, p, "Approved: go-live of [web #2]")
+
+	s.noted(t, "alice /approve refused", "rita /deploy refused", "bob /approve refused", "alice /cancel done", "bob /approve done")
 
 	// And again, from the start, because somebody wants to see it once more.
 	d, _ = s.says(t, r, moved, "alice", "/test web")
