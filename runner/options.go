@@ -27,6 +27,11 @@ type Options struct {
 	// Cache keeps the caches of builds; nil: a cache block has no effect, which
 	// the log says.
 	Cache Cache
+	// Debug is called when a command has failed, at most once in a build and
+	// before its phase goes on to its finally block, and holds the build until it
+	// returns; nil means that nobody looks into builds. Engines whose containers
+	// aren't Debuggable never call it.
+	Debug func(ctx context.Context, p Pause)
 	// Phases are those of the buildspec's phases that run; none means all.
 	Phases []string
 	Mode   buildspec.Mode

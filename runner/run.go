@@ -51,6 +51,7 @@ type build struct {
 	commandsRun map[int][]ManifestCommand
 	scriptBytes int
 	specSum     string
+	paused      bool // a person has been let in
 
 	// background are goroutines that Run waits for: the checkout, the beats.
 	background sync.WaitGroup
@@ -318,10 +319,10 @@ func (r *build) list(ctx context.Context, d *driver, commands []string, succeedi
 	if res.failed < 0 {
 		return nil
 	}
-	return r.failed(commands[res.failed], res.exit, line)
+	return r.pause(ctx, d, r.failed(commands[res.failed], res.exit, line))
 }
 
-func (r *build) failed(command string, exit int, line int64) error {
+func (r *build) failed(command string, exit int, line int64) *commandError {
 	tail := r.log.last()
 	r.log.line("Command did not exit successfully %s exit status %d", command, exit)
 	return &commandError{

@@ -53,6 +53,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.StringArrayVar(&o.phases, "phase", nil, "run this `phase` only: install, pre_build, build or post_build; may be repeated")
 	f.StringVar(&o.secrets, "secrets", "", "`file` with values of parameters and secrets: lines NAME=VALUE, or a JSON object")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "time limit")
+	f.BoolVar(&o.shellOnFailure, "shell-on-failure", false, "open a shell where a command has failed, with its folder and variables")
 	f.BoolVar(&o.copied, "copy", false, "work in a copy of DIR")
 	f.BoolVar(&o.privileged, "privileged", false, "run the container privileged")
 	return c
@@ -63,7 +64,7 @@ type localBuild struct {
 	cache, secrets                                   string
 	env, phases                                      []string
 	timeout                                          time.Duration
-	copied, privileged, engineNamed                  bool
+	copied, privileged, engineNamed, shellOnFailure  bool
 }
 
 func (a *app) build(ctx context.Context, o localBuild) error {
@@ -111,6 +112,9 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 	}
 	defer local.close()
 	options := runner.Options{Engine: place.Engine, Dir: dir, Temp: place.temp, Name: "local", Phases: o.phases, Cache: local.runnerCache()}
+	if o.shellOnFailure {
+		options.Debug = a.localShell
+	}
 	b, outcome, sink := a.attempts(ctx, options, order, o, cfg)
 	if o.report != "" {
 		if err := writeReport(o.report, b, sink.manifest); err != nil {

@@ -22,7 +22,7 @@ func TestDeployBelowAnotherRootKeepsStrangersFiles(t *testing.T) {
 	}
 	deploy := func(root string) (int, string) {
 		var out bytes.Buffer
-		code := run([]string{"deploy", "--root", root, revision}, getenv, &out, &out)
+		code := run([]string{"deploy", "--root", root, revision}, getenv, os.Stdin, &out, &out)
 		return code, out.String()
 	}
 	if code, out := deploy(first); code != exitOK {

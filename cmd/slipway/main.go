@@ -21,7 +21,7 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)) }
 
 // The exit codes.
 const (
@@ -54,10 +54,10 @@ func usage(err error) error {
 }
 
 // run is main without the process, for tests. Its result is the exit code.
-func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+func run(args []string, getenv func(string) string, stdin *os.File, stdout, stderr io.Writer) int {
 	ctx, hurry, stop := untilSignal(context.Background())
 	defer stop()
-	a := &app{getenv: getenv, stdout: stdout, stderr: stderr, hurry: hurry}
+	a := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, hurry: hurry}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -108,6 +108,7 @@ func untilSignal(parent context.Context) (ctx context.Context, hurry <-chan stru
 // app is what every command shares.
 type app struct {
 	getenv         func(string) string
+	stdin          *os.File
 	stdout, stderr io.Writer
 	configPath     string
 	begun          bool // a command was found and takes its arguments
