@@ -30,7 +30,8 @@ type model struct {
 const modelLimit = 2
 
 // TestJobsProperty does random things in random order. No job has two holders,
-// no project more than its limit, and all jobs end.
+// no project more than its limit (C46 of the CodeBuild reference: one that is
+// over it waits), and all jobs end.
 func TestJobsProperty(t *testing.T) {
 	server := miniredis.RunT(t)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})

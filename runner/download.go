@@ -133,13 +133,22 @@ func (r *build) specFile(name string) ([]byte, error) {
 	data, err := readFile(root, name, buildspec.MaxBytes+1)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && r.order.Buildspec == "":
-		return nil, &pipeline.UserError{Code: codeYAML, Msg: "YAML file does not exist"}
+		return nil, &pipeline.UserError{Code: codeYAML, Msg: buildspec.NoFile}
 	case errors.Is(err, os.ErrNotExist):
-		return nil, &pipeline.UserError{Code: codeYAML, Msg: fmt.Sprintf("stat %s: no such file or directory", path.Join(r.shell.source, name))}
+		return nil, &pipeline.UserError{Code: codeYAML, Msg: buildspec.NoFileAt(r.told(name))}
 	case err != nil:
 		return nil, &pipeline.UserError{Code: codeYAML, Msg: fmt.Sprintf("reading %s: not a file inside the source", name)}
 	}
 	return data, nil
+}
+
+// told is the path of a file in the source as a message may say it: where the
+// build sees it, but no path of this host.
+func (r *build) told(name string) string {
+	if r.shell.source == r.place.source {
+		return name
+	}
+	return path.Join(r.shell.source, name)
 }
 
 // readFile reads at most limit bytes of a regular file below root.

@@ -97,6 +97,47 @@ func TestBuildOrders(t *testing.T) {
 	}
 }
 
+// TestWebhookVariables fixes what a build is told of its trigger: C42, a push
+// that makes a branch, and C43, a pull request.
+func TestWebhookVariables(t *testing.T) {
+	o := shopOrders()
+	sha, zeros := strings.Repeat("a", 40), strings.Repeat("0", 40)
+	tests := []struct {
+		name    string
+		trigger pipeline.Trigger
+		want    map[string]string
+	}{
+		{
+			"C42 new branch", pipeline.Trigger{Event: "PUSH", Ref: "refs/heads/x", SHA: sha, Before: zeros, Actor: forge.User{ID: "12"}, UserAgent: "GitHub-Hookshot/1"},
+			map[string]string{
+				"CODEBUILD_WEBHOOK_TRIGGER": "branch/x", "CODEBUILD_WEBHOOK_HEAD_REF": "refs/heads/x", "CODEBUILD_WEBHOOK_PREV_COMMIT": zeros,
+				"CODEBUILD_WEBHOOK_BASE_REF": "", "CODEBUILD_SOURCE_VERSION": sha, "CODEBUILD_WEBHOOK_EVENT": "PUSH",
+				"CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID": "12", "CODEBUILD_INITIATOR": "GitHub-Hookshot/1",
+			},
+		},
+		{
+			"C43 pull request", pipeline.Trigger{Event: "PULL_REQUEST_CREATED", Ref: "refs/heads/feat", SHA: sha, Pull: &forge.PullRequest{Number: 8, BaseRef: "main"}},
+			map[string]string{
+				"CODEBUILD_WEBHOOK_TRIGGER": "pr/8", "CODEBUILD_SOURCE_VERSION": "pr/8", "CODEBUILD_WEBHOOK_HEAD_REF": "refs/heads/feat",
+				"CODEBUILD_WEBHOOK_BASE_REF": "refs/heads/main", "CODEBUILD_RESOLVED_SOURCE_VERSION": sha,
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := map[string]string{}
+			for _, v := range o.builtIn(&pipeline.BuildOrder{ID: "b"}, pipeline.Execution{Trigger: tt.trigger}) {
+				got[v.Name] = v.Value
+			}
+			for name, want := range tt.want {
+				if have, ok := got[name]; !ok || have != want {
+					t.Errorf("%s: got %q, want %q", name, have, want)
+				}
+			}
+		})
+	}
+}
+
 func TestOrdersOfCommands(t *testing.T) {
 	o := shopOrders()
 	x := shop(

@@ -8,14 +8,16 @@ import (
 )
 
 var (
-	conflictMarker  = regexp.MustCompile(`^(<{7}|={7}|>{7})( |$)`)
-	bracketCommand  = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*\[.*\]\s*\S`)
-	quotedStart     = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*("(\\.|[^"\\])*"|'([^']|'')*')\s*[^\s#]`)
-	reservedStart   = regexp.MustCompile("^\\s*(- |[\\w.-]+:\\s)\\s*([@`%*&!|>])")
-	tabbedIndent    = regexp.MustCompile(`^ *\t`)
-	startsEntry     = regexp.MustCompile(`^\S|^\s*(-(\s|$)|#|[\w.-]+:(\s|$))`)
-	keyWithoutColon = regexp.MustCompile(`^\w[\w-]*(\s+['"]?\d\S*)?\s*$`)
-	keyWithoutSpace = regexp.MustCompile(`^\s*[\w-]+:[^\s/:]`)
+	conflictMarker   = regexp.MustCompile(`^(<{7}|={7}|>{7})( |$)`)
+	bracketCommand   = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*\[.*\]\s*\S`)
+	quotedStart      = regexp.MustCompile(`^\s*(- |[\w.-]+:\s)\s*("(\\.|[^"\\])*"|'([^']|'')*')\s*[^\s#]`)
+	reservedStart    = regexp.MustCompile("^\\s*(- |[\\w.-]+:\\s)\\s*([@`%*&!|>])")
+	tabbedIndent     = regexp.MustCompile(`^ *\t`)
+	dashWithoutSpace = regexp.MustCompile(`^ *-[^\s-]`)
+	startsEntry      = regexp.MustCompile(`^\S|^\s*(-(\s|$)|#|[\w.-]+:(\s|$))`)
+	assignment       = regexp.MustCompile(`^\w+=`)
+	keyWithoutColon  = regexp.MustCompile(`^\w[\w-]*(\s+['"]?\d\S*)?\s*$`)
+	keyWithoutSpace  = regexp.MustCompile(`^\s*[\w-]+:[^\s/:]`)
 )
 
 // syntaxHint guesses from the source near a syntax error what its author did.
@@ -66,6 +68,11 @@ func (f *File) breakHint(message string, line int) string {
 			return "line " + itoa(n) + " is a comment, which ends a command that goes on over several lines; use a | block"
 		}
 	}
+	for n := line; n > 0 && n > line-2; n-- {
+		if dashWithoutSpace.MatchString(f.Line(n)) {
+			return "line " + itoa(n) + ": a list's dash needs a blank behind it"
+		}
+	}
 	switch {
 	case strings.Contains(message, "mapping values are not allowed"):
 		for n := line; n > 0 && n > line-4; n-- {
@@ -94,6 +101,8 @@ func (f *File) kindHint(n *yaml.Node, want string) string {
 	switch {
 	case want == "a map" && n.Kind == yaml.SequenceNode && len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode:
 		return "drop the dashes"
+	case want == "a map" && n.Kind == yaml.ScalarNode && assignment.MatchString(n.Value):
+		return "write NAME: value, not NAME=value"
 	case strings.Contains(f.Line(n.Line), "{{"):
 		return "this looks like a template placeholder that was not filled in; quote the value or render the file first"
 	}

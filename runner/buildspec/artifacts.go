@@ -31,7 +31,7 @@ var (
 
 // artifacts reads the artifacts block, or one of secondary-artifacts.
 func (p *parser) artifacts(e specfile.Entry, primary bool) *Artifacts {
-	if specfile.IsNull(e.Value) {
+	if specfile.IsNull(e.Value) || !p.isMap(e, "put the files under "+e.Path+".files") {
 		return nil
 	}
 	a := &Artifacts{Line: e.At.Line}
@@ -79,8 +79,10 @@ func (p *parser) secondary(e specfile.Entry) []Artifacts {
 			p.bad(k.At, k.Path, errIdentifier)
 		}
 		a := p.artifacts(k, false)
-		if a == nil {
+		if a == nil && specfile.IsNull(k.Value) {
 			p.doubtful(k.At, warning(specfile.CodeEmpty, k.Path+": nothing in it", ""))
+		}
+		if a == nil {
 			continue
 		}
 		a.ID = k.Key
@@ -93,7 +95,7 @@ func (p *parser) secondary(e specfile.Entry) []Artifacts {
 }
 
 func (p *parser) cache(e specfile.Entry) *Cache {
-	if specfile.IsNull(e.Value) {
+	if specfile.IsNull(e.Value) || !p.isMap(e, "put the paths under cache.paths") {
 		return nil
 	}
 	c := &Cache{Line: e.At.Line}

@@ -10,7 +10,8 @@ import (
 const NoFile = "YAML file does not exist"
 
 // NoFileAt is CodeBuild's message for a buildspec that a project or a start
-// names and that isn't there; path is absolute in the build container.
+// names and that isn't there; path is absolute in the build container, and
+// relative to the source where the build runs on the runner's own host.
 func NoFileAt(path string) string {
 	return fmt.Sprintf("stat %s: no such file or directory", path)
 }

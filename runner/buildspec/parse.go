@@ -224,6 +224,17 @@ func (p *parser) unknown(e specfile.Entry, known ...string) {
 	p.doubtful(e.At, p.UnknownProblem(e, known))
 }
 
+// isMap reports whether the block is a map or empty; hint says where its texts
+// belong if it is neither.
+func (p *parser) isMap(e specfile.Entry, hint string) bool {
+	kind := specfile.Kind(e.Value)
+	if kind == "a map" || kind == "nothing" {
+		return true
+	}
+	p.Report(e.Value, specfile.Problem{Severity: specfile.Error, Message: e.Path + ": want a map, have " + kind, Hint: hint})
+	return false
+}
+
 // bad reports a value that can't be used.
 func (p *parser) bad(n *yaml.Node, path string, err error) {
 	p.Errorf(n, specfile.CodeValue, "%s: %v", path, err)

@@ -193,3 +193,27 @@ func TestParseLocation(t *testing.T) {
 		}
 	}
 }
+
+// Typical slips are answered with what to write in their place.
+func TestSlipsAreAnsweredWithTheFix(t *testing.T) {
+	tests := []struct{ name, src, want string }{
+		{"commands beside the phase's keys", "version: 0.2\nphases:\n  build:\n    - make\n", "4:5: phases.build: want a map, have a list (put the commands under phases.build.commands)"},
+		{"a list of phases", "version: 0.2\nphases:\n  - build:\n      commands: [make]\n", "3:3: phases: want a map, have a list (drop the dashes)"},
+		{"a list of variables", "version: 0.2\nenv:\n  variables:\n    - A: b\nphases:\n", "4:5: env.variables: want a map, have a list (drop the dashes)"},
+		{"shell assignments as variables", "version: 0.2\nenv:\n  variables:\n    A=b\nphases:\n", "4:5: env.variables: want a map, have text (write NAME: value, not NAME=value)"},
+		{"a list of artifacts", build + "      - x\nartifacts:\n  - '**/*'\n", "7:3: artifacts: want a map, have a list (put the files under artifacts.files)"},
+		{"a list of cached paths", build + "      - x\ncache:\n  - deps/**\n", "7:3: cache: want a map, have a list (put the paths under cache.paths)"},
+		{"files of a secondary artifact", build + "      - x\nartifacts:\n  files: a\n  secondary-artifacts:\n    one: [b]\n", "(put the files under artifacts.secondary-artifacts.one.files)"},
+		{"no blank behind a dash", build + "      - 'a'\n      -b c\n      - d\n", "(line 6: a list's dash needs a blank behind it)"},
+		{"a tab", "version: 0.2\nphases:\n\tbuild:\n", "a tab can't indent YAML, use blanks"},
+		{"a capital letter", "version: 0.2\nphases:\n  Build: {commands: [x]}\n", "did you mean build?"},
+		{"a colon", build + "      - echo a: b\n", "needs quotes: - 'echo a: b'"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := refused(t, tt.src); !strings.Contains(got, tt.want) {
+				t.Errorf("got  %s\nwant %s in it", got, tt.want)
+			}
+		})
+	}
+}

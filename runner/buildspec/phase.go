@@ -41,8 +41,7 @@ func (p *parser) unknownPhase(e specfile.Entry) {
 
 func (p *parser) phase(e specfile.Entry) Phase {
 	phase := Phase{Name: e.Key, Line: e.At.Line}
-	if kind := specfile.Kind(e.Value); kind != "a map" && kind != "nothing" {
-		p.Report(e.Value, specfile.Problem{Severity: specfile.Error, Message: e.Path + ": want a map, have " + kind, Hint: "put the commands under " + e.Path + ".commands"})
+	if !p.isMap(e, "put the commands under "+e.Path+".commands") {
 		return phase
 	}
 	idle := e.Key != Install // nothing to run is normal in install only

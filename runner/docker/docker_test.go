@@ -35,8 +35,8 @@ func TestEngine(t *testing.T) {
 		image func(testing.TB) string
 	}{
 		{"busybox", runnertest.Setup{Users: true}, runnertest.BusyboxImage},
-		{"bash", runnertest.Setup{Users: true, Bash: true, Runtimes: true, Shell: true}, runnertest.BashImage},
-		{"dash", runnertest.Setup{Users: true, Dash: true, Shell: true}, runnertest.DashImage},
+		{"bash", runnertest.Setup{Users: true, Bash: true, Runtimes: true}, runnertest.BashImage},
+		{"dash", runnertest.Setup{Users: true, Dash: true}, runnertest.DashImage},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

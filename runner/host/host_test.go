@@ -33,7 +33,7 @@ func TestEngineWithBash(t *testing.T) {
 	testenv.Need(t, "git", "bash", "dash")
 	e := host.New(host.Options{Env: environment(t, append(tools, "bash", "sh")...)})
 	t.Cleanup(func() { closeEngine(t, e) })
-	t.Run("suite", func(t *testing.T) { runnertest.TestEngine(t, runnertest.Setup{Engine: e, Bash: true}) })
+	t.Run("suite", func(t *testing.T) { runnertest.TestEngine(t, runnertest.Setup{Engine: e, Here: true, Bash: true}) })
 }
 
 func TestEngineWithDash(t *testing.T) {
@@ -42,7 +42,7 @@ func TestEngineWithDash(t *testing.T) {
 	link(t, env, "dash", "sh")
 	e := host.New(host.Options{Shell: []string{"dash"}, Env: env})
 	t.Cleanup(func() { closeEngine(t, e) })
-	t.Run("suite", func(t *testing.T) { runnertest.TestEngine(t, runnertest.Setup{Engine: e, Dash: true}) })
+	t.Run("suite", func(t *testing.T) { runnertest.TestEngine(t, runnertest.Setup{Engine: e, Here: true, Dash: true}) })
 }
 
 func TestEngineWithBusybox(t *testing.T) {
@@ -53,7 +53,7 @@ func TestEngineWithBusybox(t *testing.T) {
 	}
 	e := host.New(host.Options{Shell: []string{"busybox", "sh"}, Env: env})
 	t.Cleanup(func() { closeEngine(t, e) })
-	t.Run("suite", func(t *testing.T) { runnertest.TestEngine(t, runnertest.Setup{Engine: e}) })
+	t.Run("suite", func(t *testing.T) { runnertest.TestEngine(t, runnertest.Setup{Engine: e, Here: true}) })
 }
 
 func link(t *testing.T, env []string, program, name string) {

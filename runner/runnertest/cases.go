@@ -56,7 +56,7 @@ var cases = []conformance{
 	{
 		name: "C06 configured buildspec", files: map[string]string{"README": "x"},
 		change: func(o *pipeline.BuildOrder) { o.Buildspec = "ci/b.yml" },
-		status: pipeline.BuildFailed, code: "YAML_FILE_ERROR", message: "stat <src>/ci/b.yml: no such file or directory",
+		status: pipeline.BuildFailed, code: "YAML_FILE_ERROR", message: "stat <told>ci/b.yml: no such file or directory",
 	},
 	{
 		name:   "C07 install fails",

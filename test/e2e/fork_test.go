@@ -18,6 +18,7 @@ const mallory = "mallory"
 // TestForkAttack sends all that an outsider can make GitHub send, for a commit
 // whose build would leave a mark on this host. The commit can be fetched from
 // the base repository, as GitHub's are.
+// C44 of the CodeBuild reference: nothing of it runs before somebody approves.
 func TestForkAttack(t *testing.T) {
 	s := shared(t)
 	r := s.repo(t, owner, "attacked")
