@@ -137,6 +137,9 @@ func newStep(old *Board, e Event, rules Rules) *step {
 	b := *old
 	b.Stages = maps.Clone(old.Stages)
 	b.Pulls = maps.Clone(old.Pulls)
+	if b.Pushed = maps.Clone(old.Pushed); b.Pushed == nil {
+		b.Pushed = map[string]PushedRef{}
+	}
 	b.Live = maps.Clone(old.Live)
 	if b.Stages == nil {
 		b.Stages = map[string]*StageState{}

@@ -46,6 +46,9 @@ func (s *step) start() {
 		s.end(x, status, x.Gate)
 		return
 	}
+	if s.overtaken(x) {
+		return
+	}
 	if in.Problem == nil { // what stands in for an unreadable definition says nothing
 		s.define(in.Pipeline)
 	}

@@ -29,6 +29,9 @@ type Board struct {
 	// branch is built once, as the pull request's execution. One without a
 	// number was closed, or is a draft: an older event doesn't open it again.
 	Pulls map[string]OpenPull `json:"pulls,omitempty"`
+	// Pushed are the newest pushes, by ref, that started executions which keep
+	// an order.
+	Pushed map[string]PushedRef `json:"pushed,omitempty"`
 	// Live are the executions that have not ended, by ID. The store keeps each
 	// in a field of its own.
 	Live map[string]*Execution `json:"-"`

@@ -59,6 +59,7 @@ type Trigger struct {
 	Ref          string             `json:"ref"` // full: refs/heads/main; for a pull request its head's
 	FetchRef     string             `json:"fetch_ref,omitempty"`
 	Before       string             `json:"before,omitempty"`
+	PushedAt     time.Time          `json:"pushed_at,omitzero"` // when the forge saw the push; zero: it doesn't say, or it's none
 	Message      string             `json:"message,omitempty"`
 	Pull         *forge.PullRequest `json:"pull,omitempty"`
 	Rerun        string             `json:"rerun,omitempty"` // the execution that this one repeats

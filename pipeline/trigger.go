@@ -67,6 +67,7 @@ func decidePush(e forge.Event) Verdict {
 	}
 	t := baseTrigger(e, "PUSH")
 	t.SHA, t.Ref, t.FetchRef, t.Before, t.Message, t.Trusted = p.After, p.Ref, p.Ref, p.Before, p.Message, true
+	t.PushedAt = p.At
 	v := Verdict{Start: true, Trigger: t, Reason: "push to branch " + branch}
 	if !isBranch {
 		v.NotImplied = "no trigger matched: only branches start the implied pipeline, got " + p.Ref
