@@ -92,7 +92,7 @@ bench: build ## beside their floors: the whole program (bench/run), then go benc
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PKGS)
 
 .PHONY: chaos
-chaos: ## kill server, runner and Redis 200 times under pushes; SLIPWAY_CHAOS_SEED repeats a run
+chaos: ## kill server, runners, Redis and agents 200 times under pushes, approvals and deployments; SLIPWAY_CHAOS_SEED repeats a run
 	SLIPWAY_CHAOS=1 $(gotest) -- -timeout 60m -count 1 -run '^TestChaos(Docker)?$$' ./test/e2e
 
 .PHONY: tour

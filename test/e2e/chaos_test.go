@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/slipway-ci/slipway/forge/forgetest"
 	"github.com/slipway-ci/slipway/internal/testenv"
 	"github.com/slipway-ci/slipway/runner/runnertest"
@@ -24,24 +26,25 @@ import (
 
 // plan is how much chaos to make.
 type plan struct {
-	engine  string
-	kills   int
-	pushes  time.Duration // mean time between two
-	calm    time.Duration // longest time between two kills
-	settle  time.Duration // limit for everything to end afterwards
-	atLeast float64       // share of executions that succeed
+	engine   string
+	kills    int
+	pushes   time.Duration // mean time between two
+	releases time.Duration // mean time between two
+	calm     time.Duration // longest time between two kills
+	settle   time.Duration // limit for everything to end afterwards
+	atLeast  float64       // share of executions that succeed
 }
 
 func TestChaosShort(t *testing.T) {
 	t.Parallel()
-	chaos(t, plan{engine: "host", kills: 12, pushes: 800 * time.Millisecond, calm: 2500 * time.Millisecond, settle: 90 * time.Second, atLeast: 0.95})
+	chaos(t, plan{engine: "host", kills: 12, pushes: 800 * time.Millisecond, releases: 4 * time.Second, calm: 2500 * time.Millisecond, settle: 90 * time.Second, atLeast: 0.95})
 }
 
 func TestChaos(t *testing.T) {
 	if os.Getenv("SLIPWAY_CHAOS") != "1" {
 		t.Skip("the long version runs with SLIPWAY_CHAOS=1 (make chaos); TestChaosShort is its short version")
 	}
-	chaos(t, plan{engine: "host", kills: 200, pushes: 1200 * time.Millisecond, calm: 4 * time.Second, settle: 5 * time.Minute, atLeast: 0.95})
+	chaos(t, plan{engine: "host", kills: 200, pushes: 1200 * time.Millisecond, releases: 15 * time.Second, calm: 4 * time.Second, settle: 5 * time.Minute, atLeast: 0.95})
 }
 
 // TestChaosDockerShort has the builds in containers, whose engine says when
@@ -49,7 +52,7 @@ func TestChaos(t *testing.T) {
 func TestChaosDockerShort(t *testing.T) {
 	t.Parallel()
 	testenv.Need(t, "docker")
-	chaos(t, plan{engine: "docker", kills: 6, pushes: 1500 * time.Millisecond, calm: 4 * time.Second, settle: 90 * time.Second, atLeast: 0.95})
+	chaos(t, plan{engine: "docker", kills: 6, pushes: 1500 * time.Millisecond, releases: 6 * time.Second, calm: 4 * time.Second, settle: 90 * time.Second, atLeast: 0.95})
 }
 
 func TestChaosDocker(t *testing.T) {
@@ -57,29 +60,34 @@ func TestChaosDocker(t *testing.T) {
 		t.Skip("the long version runs with SLIPWAY_CHAOS=1 (make chaos); TestChaosDockerShort is its short version")
 	}
 	testenv.Need(t, "docker")
-	chaos(t, plan{engine: "docker", kills: 60, pushes: 2 * time.Second, calm: 5 * time.Second, settle: 5 * time.Minute, atLeast: 0.95})
+	chaos(t, plan{engine: "docker", kills: 60, pushes: 2 * time.Second, releases: 15 * time.Second, calm: 5 * time.Second, settle: 5 * time.Minute, atLeast: 0.95})
 }
 
 // run is one chaos test under way.
 type run struct {
 	plan
-	sys   *system
-	repos []forgetest.Repo
-	kills map[string]int
+	self     string // this program, which is the witness
+	sys      *system
+	fleet    *fleetOf
+	builders []*process // the runners; sys has the agents among them
+	repos    []forgetest.Repo
+	kills    map[string]int
 	// containers are those of the runners; nil: builds run on the host.
 	containers *containers
 	// healed is when GitHub began to work and all processes were there again.
 	healed time.Time
 
-	mu     sync.Mutex
-	pushed []pushed
-	posts  int // webhooks sent, with those that nobody answered
+	mu       sync.Mutex
+	pushed   []pushed
+	released []released
+	posts    int // webhooks sent, with those that nobody answered
 }
 
-// pushed is one acknowledged push.
+// pushed is one acknowledged push, or opened pull request.
 type pushed struct {
 	repo, sha, delivery string
 	started             time.Time
+	release             bool
 }
 
 const chaosOwner = "chaos"
@@ -93,12 +101,17 @@ func chaos(t *testing.T, p plan) {
 		}
 	}
 	t.Logf("SLIPWAY_CHAOS_SEED=%d", seed)
-	o := setup{lease: "3s", runners: []string{p.engine, p.engine}, slots: 2}
+	o := setup{lease: "3s", runners: []string{p.engine, p.engine}, slots: 2, config: chaosConfig}
 	if p.engine == "docker" {
 		o.image = runnertest.BusyboxImage(t)
 	}
-	sys := newSystem(t, o)
-	r := &run{plan: p, sys: sys, kills: map[string]int{}}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet := newFleet(t, o)
+	sys := fleet.system
+	r := &run{plan: p, self: self, sys: sys, fleet: fleet, builders: sys.runners[:len(o.runners)], kills: map[string]int{}}
 	if p.engine == "docker" {
 		r.containers = watchContainers(t, sys)
 	}
@@ -109,14 +122,15 @@ func chaos(t *testing.T, p plan) {
 
 	ctx, stop := context.WithCancel(t.Context())
 	var pushing sync.WaitGroup
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	pushing.Go(func() { failed <- r.pushAll(ctx, t, stream(seed, "pushes")) })
+	pushing.Go(func() { failed <- r.releaseAll(ctx, t, stream(seed, "releases")) })
 	if err := r.killAll(t.Context(), t, stream(seed, "kills")); err != nil {
 		t.Error(err)
 	}
 	stop()
 	pushing.Wait()
-	if err := <-failed; err != nil {
+	if err := errors.Join(<-failed, <-failed); err != nil {
 		t.Fatal(err)
 	}
 	sys.github.Heal()
@@ -170,13 +184,15 @@ func (r *run) killAll(ctx context.Context, t testing.TB, rng *rand.Rand) error {
 			return ctx.Err()
 		}
 		var victim *process
-		switch n := rng.IntN(10); {
+		switch n := rng.IntN(12); {
 		case n < 4:
 			victim = r.sys.server
 		case n < 6:
 			victim = r.sys.redis
+		case n < 9:
+			victim = r.builders[rng.IntN(len(r.builders))]
 		default:
-			victim = r.sys.runners[n%len(r.sys.runners)]
+			victim = r.fleet.agents[fmt.Sprintf("web%d", n-8)]
 		}
 		away := between(rng, 0, time.Second)
 		if rng.IntN(8) == 0 {
@@ -199,69 +215,68 @@ func (r *run) killAll(ctx context.Context, t testing.TB, rng *rand.Rand) error {
 
 // pushAll pushes to many branches until ctx ends.
 func (r *run) pushAll(ctx context.Context, t testing.TB, rng *rand.Rand) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	var sending sync.WaitGroup
-	defer sending.Wait()
-	var mu sync.Mutex
-	var failures []error
+	var sending errgroup.Group
 	for n := 1; wait(ctx, between(rng, 0, 2*r.plan.pushes)); n++ {
 		repo := r.repos[rng.IntN(len(r.repos))]
 		branch := fmt.Sprintf("branch-%d", rng.IntN(20))
-		work := between(rng, 0, 1500*time.Millisecond)
-		if rng.IntN(10) == 0 {
-			work = between(rng, 4*time.Second, 6*time.Second) // longer than a lease
-		}
-		command := fmt.Sprintf(`%s %s %s "$SLIPWAY_EXECUTION_ID" "$CODEBUILD_BUILD_ID" %s`, self, witnessCommand, r.sys.witness, work)
-		if r.containers != nil { // in one, the witness is out of reach
-			command = fmt.Sprintf("sleep %.3f", work.Seconds())
-		}
-		files := buildspec(`echo "begun $CODEBUILD_BUILD_ID"`, command, `echo "done $CODEBUILD_BUILD_ID"`)
-		files["buildspec.yml"] += "artifacts:\n  files: [buildspec.yml]\n"
-		p := r.sys.commit(t, repo, branch, fmt.Sprintf("change %d", n), files)
+		p := r.sys.commit(t, repo, branch, fmt.Sprintf("change %d", n), r.building(rng))
 		again := rng.IntN(10) == 0
-		sending.Go(func() {
-			if err := r.send(t.Context(), repo, p, again); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				failures = append(failures, err)
-			}
+		sending.Go(func() error {
+			d := forgetest.Delivery{Event: "push", ID: deliveryID(p.After), Secret: webhookSecret, Payload: p.Payload(repo)}
+			return r.send(t.Context(), pushed{repo: repo.FullName(), sha: p.After, delivery: d.ID}, d, again)
 		})
 	}
-	sending.Wait()
-	return errors.Join(failures...)
+	return sending.Wait()
+}
+
+// building is a repository whose build a witness sees. Some take longer than a
+// lease.
+func (r *run) building(rng *rand.Rand) map[string]string {
+	work := between(rng, 0, 1500*time.Millisecond)
+	if rng.IntN(10) == 0 {
+		work = between(rng, 4*time.Second, 6*time.Second)
+	}
+	command := fmt.Sprintf(`%s %s %s "$SLIPWAY_EXECUTION_ID" "$CODEBUILD_BUILD_ID" %s`, r.self, witnessCommand, r.sys.witness, work)
+	if r.containers != nil { // in one, the witness is out of reach
+		command = fmt.Sprintf("sleep %.3f", work.Seconds())
+	}
+	files := buildspec(`echo "begun $CODEBUILD_BUILD_ID"`, command, `echo "done $CODEBUILD_BUILD_ID"`)
+	files["buildspec.yml"] += "artifacts:\n  files: ['**/*']\n"
+	return files
 }
 
 // ackLimit is how long a push is delivered again and again.
 const ackLimit = 90 * time.Second
 
-// send delivers a push until it is acknowledged, as people redeliver it at
-// GitHub; some are sent once more although they were.
-func (r *run) send(ctx context.Context, repo forgetest.Repo, p forgetest.Push, again bool) error {
-	d := forgetest.Delivery{Event: "push", ID: deliveryID(p.After), Secret: webhookSecret, Payload: p.Payload(repo)}
-	post := func(ctx context.Context) error {
+// send delivers what was pushed until it is acknowledged; some once more
+// although it was.
+func (r *run) send(ctx context.Context, p pushed, d forgetest.Delivery, again bool) error {
+	p.started = time.Now()
+	if err := r.deliver(ctx, d); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.pushed = append(r.pushed, p)
+	r.mu.Unlock()
+	if again {
+		return r.deliver(ctx, d)
+	}
+	return nil
+}
+
+// deliver sends a webhook until it is acknowledged, as people redeliver it at
+// GitHub.
+func (r *run) deliver(ctx context.Context, d forgetest.Delivery) error {
+	return until(ctx, ackLimit, func(ctx context.Context) error {
 		r.mu.Lock()
 		r.posts++
 		r.mu.Unlock()
 		answer, err := forgetest.Deliver(ctx, r.sys.url+"/webhooks/github", d)
 		if err == nil && answer.Status != 202 {
-			err = fmt.Errorf("push %s: %d %s", p.After, answer.Status, answer.Body)
+			err = fmt.Errorf("%s %s: %d %s", d.Event, d.ID, answer.Status, answer.Body)
 		}
 		return err
-	}
-	started := time.Now()
-	if err := until(ctx, ackLimit, post); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.pushed = append(r.pushed, pushed{repo.FullName(), p.After, d.ID, started})
-	r.mu.Unlock()
-	if again {
-		return until(ctx, ackLimit, post)
-	}
-	return nil
+	})
 }
 
 // deliveryID is a GUID for a commit.
@@ -304,6 +319,7 @@ func (r *run) check(t *testing.T) {
 	r.checkPushes(t, found)
 	r.checkRecords(t, found)
 	r.checkForge(t, found)
+	r.checkReleases(t, found)
 	if r.containers != nil {
 		r.containers.checkOverlaps(t, found)
 	} else {
@@ -326,7 +342,7 @@ func (r *run) logDead(t *testing.T) {
 }
 
 func (r *run) checkPushes(t *testing.T, found map[string]execution) {
-	states, lost, duplicates := map[string]int{}, 0, 0
+	states, lost, duplicates, builds := map[string]int{}, 0, 0, 0
 	for _, p := range r.pushed {
 		list, err := r.sys.executionsOf(t.Context(), p.sha)
 		if err != nil {
@@ -338,7 +354,10 @@ func (r *run) checkPushes(t *testing.T, found map[string]execution) {
 			states["missing"]++
 			continue
 		}
-		states[x.Status]++
+		if !p.release {
+			builds++
+			states[x.Status]++
+		}
 		lost += len(x.buildAction().Earlier)
 		if x.Status != "Succeeded" {
 			t.Logf("execution %s of %s: %s: %s", x.ID, p.sha, x.Status, x.Reason)
@@ -351,14 +370,14 @@ func (r *run) checkPushes(t *testing.T, found map[string]execution) {
 	if duplicates > 0 {
 		t.Errorf("%d executions too many", duplicates)
 	}
-	if want := r.atLeast * float64(len(r.pushed)); float64(states["Succeeded"]) < want {
-		t.Errorf("%d of %d executions succeeded, want %.0f", states["Succeeded"], len(r.pushed), want)
+	if want := r.atLeast * float64(builds); float64(states["Succeeded"]) < want {
+		t.Errorf("%d of %d executions succeeded, want %.0f", states["Succeeded"], builds, want)
 	}
 	exits := map[string]int{}
 	for _, p := range r.sys.processes() {
 		exits[p.name] = p.exits
 	}
-	t.Logf("SUMMARY kills %v, pushes %d (webhooks %d), executions %v, lost attempts %d, duplicates %d, ended by themselves %v",
+	t.Logf("SUMMARY kills %v, pushes %d (webhooks %d), executions of builds %v, lost attempts %d, duplicates %d, ended by themselves %v",
 		r.kills, len(r.pushed), r.posts, states, lost, duplicates, exits)
 }
 
@@ -459,8 +478,8 @@ func (r *run) checkWitness(t *testing.T, found map[string]execution) {
 	t.Logf("WITNESS %d attempts began, %d died in their command, overlaps %d", len(w.ended)+w.unended, w.unended, len(w.overlaps))
 }
 
-// leftovers are what builds left on this host: files for the time of a build,
-// and processes.
+// leftovers are what builds and deployments left on this host: files for the
+// time of a build, and processes.
 func (r *run) leftovers() ([]string, error) {
 	var list []string
 	for _, dir := range r.sys.temporary() {
@@ -478,14 +497,15 @@ func (r *run) leftovers() ([]string, error) {
 	}
 	for _, p := range ps {
 		line, err := os.ReadFile(p)
-		if err == nil && strings.Contains(string(line), r.sys.witness) && strings.Contains(string(line), witnessCommand) {
-			list = append(list, "process "+filepath.Dir(p))
+		text := string(line)
+		if err == nil && strings.Contains(text, r.sys.root) && (strings.Contains(text, witnessCommand) || strings.Contains(text, "/scripts/")) {
+			list = append(list, "process "+filepath.Dir(p)+": "+strings.ReplaceAll(text, "\x00", " "))
 		}
 	}
 	return list, nil
 }
 
-// checkLeftovers ends the runners, which have folders of their own while they
+// checkLeftovers ends runners and agents, which have folders of their own while they
 // live: then there is nothing left, as at the start.
 func (r *run) checkLeftovers(t *testing.T) {
 	for _, p := range r.sys.runners {

@@ -23,6 +23,7 @@ type deployment struct {
 	RollbackBy string `json:"rollback_by"`
 	RollbackOf string `json:"rollback_of"`
 	Error      *struct{ Code, Message string }
+	Revision   struct{ SHA string }
 	Instances  []deployedTo
 }
 
