@@ -123,8 +123,12 @@ func parseRuntime(f *specfile.File, e specfile.Entry) imageRuntime {
 
 // selectRuntime finds the commands for a version: the very one, the newest of
 // N.x or latest, else the image's fallback (CodeBuild reference 2.6; E7, E8).
+// Many files name docker, which newer images have without listing it.
 func selectRuntime(have map[string]imageRuntime, name, version string) ([]string, error) {
 	rt, ok := have[name]
+	if !ok && name == "docker" {
+		return nil, nil
+	}
 	if !ok {
 		return nil, &pipeline.UserError{Code: codeYAML, Msg: fmt.Sprintf(
 			"Unknown runtime named '%s'. This build image has the following runtimes: %s", name, strings.Join(sortedKeys(have), ", "))}

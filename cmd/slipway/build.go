@@ -88,7 +88,7 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 	if err != nil {
 		return err
 	}
-	if order.Stored, err = a.localSecrets(ctx, o, dir); err != nil {
+	if order.Stored, err = a.localSecrets(ctx, cfg, o, dir, order.Variables); err != nil {
 		return err
 	}
 	temp, err := os.MkdirTemp("", "slipway-build-")

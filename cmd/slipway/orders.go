@@ -110,9 +110,6 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 		return nil, err
 	}
 	b.BuiltIn = o.builtIn(b, x)
-	if b.Stored, err = o.stored(ctx, b, p); err != nil {
-		return nil, err
-	}
 	given := p.Variables
 	if !j.Trusted {
 		given = nil // nobody knows what a stranger's build does with them
@@ -122,7 +119,8 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 			b.Variables = append(b.Variables, pipeline.Variable{Name: name, Value: set[name]})
 		}
 	}
-	return b, nil
+	b.Stored, err = o.stored(ctx, b, p)
+	return b, err
 }
 
 // action is one action of an execution: its definition, its present attempt,

@@ -113,7 +113,7 @@ func (p *platform) openState(ctx context.Context) error {
 	p.blobs = artifactStore{artifacts.New(p.bucket, p.store.Removals())}
 	p.logs = logStore{logs.New(p.bucket, p.store.LogTail(), time.Now)}
 	p.caches = caches.New(p.bucket, time.Now)
-	if p.secrets, err = openSecrets(p.cfg, os.Getenv); err != nil {
+	if p.secrets, err = openSecrets(ctx, p.cfg, os.Getenv); err != nil {
 		return err
 	}
 	return nil

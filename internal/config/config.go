@@ -126,6 +126,8 @@ type SecretStores struct {
 	File         string `yaml:"file" env:"SLIPWAY_SECRETS_FILE" doc:"File of values, encrypted with age: a JSON object, or lines NAME=VALUE."`
 	IdentityFile string `yaml:"identity_file" env:"SLIPWAY_SECRETS_IDENTITY_FILE" doc:"File with the age identity that opens secrets.file."`
 	EnvPrefix    string `yaml:"env_prefix" env:"SLIPWAY_SECRETS_ENV_PREFIX" doc:"Variables of the server that begin with this hold values, too: /app/db-password is PREFIX_APP_DB_PASSWORD, with the prefix ending in _."`
+	AWSRegion    string `yaml:"aws_region" env:"SLIPWAY_SECRETS_AWS_REGION" doc:"AWS region whose Parameter Store and Secrets Manager are asked last, with the server's own AWS credentials. Default: none is."`
+	AWSEndpoint  string `yaml:"aws_endpoint" env:"SLIPWAY_SECRETS_AWS_ENDPOINT" doc:"Address that stands in for both of AWS's services."`
 }
 
 // Requests are those of http actions.
@@ -249,6 +251,7 @@ func (c *Config) Check() error {
 	for _, u := range []struct{ key, value string }{
 		{"external_url", c.ExternalURL}, {"server", c.Server}, {"github.api_url", c.GitHub.APIURL}, {"github.clone_url", c.GitHub.CloneURL},
 		{"bitbucket.api_url", c.Bitbucket.APIURL}, {"bitbucket.clone_url", c.Bitbucket.CloneURL}, {"bitbucket_server.url", c.BitbucketServer.URL},
+		{"secrets.aws_endpoint", c.Secrets.AWSEndpoint},
 	} {
 		if !isWebURL(u.value) {
 			bad("%s: want an http or https URL, have %q", u.key, u.value)
@@ -279,6 +282,9 @@ func (c *Config) Check() error {
 	}
 	if (c.Secrets.File != "") != (c.Secrets.IdentityFile != "") {
 		bad("secrets: file and identity_file go together")
+	}
+	if c.Secrets.AWSEndpoint != "" && c.Secrets.AWSRegion == "" {
+		bad("secrets.aws_endpoint: needs aws_region")
 	}
 	errs = append(errs, c.Notifications.check(), c.checkSignIn(), c.checkProjects(), c.checkEnvironments(), c.checkGroups())
 	return errors.Join(errs...)

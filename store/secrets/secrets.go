@@ -19,24 +19,43 @@ import (
 // member.
 var ErrNotFound = errors.New("no such secret")
 
+// RefusedError says that a store has an answer, and that it is no: a right is
+// missing, or the name can be none. Asking again won't help.
+type RefusedError struct{ Code, Message string }
+
+func (e *RefusedError) Error() string { return e.Code + ": " + e.Message }
+
+// Ref names a value.
+type Ref struct {
+	// Parameter tells env.parameter-store from env.secrets-manager.
+	Parameter bool
+	Name      string
+	// Stage and VersionID choose a version of a secret; empty: the present one.
+	Stage, VersionID string
+}
+
+// present reports whether the ref asks for the version in force.
+func (r Ref) present() bool { return r.VersionID == "" && (r.Stage == "" || r.Stage == "AWSCURRENT") }
+
 // Source is one store. It is safe for concurrent use.
 type Source interface {
-	// Lookup is the value of a name. ErrNotFound: there is none.
-	Lookup(ctx context.Context, name string) (string, error)
+	// Lookup is the value of a name. ErrNotFound: there is none, or the store
+	// keeps no such version. A *RefusedError: there is no use in asking again.
+	Lookup(ctx context.Context, r Ref) (string, error)
 }
 
 // Sources are stores that are asked one after the other.
 type Sources []Source
 
 // Lookup is the value in the first store that has one.
-func (s Sources) Lookup(ctx context.Context, name string) (string, error) {
+func (s Sources) Lookup(ctx context.Context, r Ref) (string, error) {
 	for _, one := range s {
-		v, err := one.Lookup(ctx, name)
+		v, err := one.Lookup(ctx, r)
 		if !errors.Is(err, ErrNotFound) {
 			return v, err
 		}
 	}
-	return "", fmt.Errorf("%q: %w", name, ErrNotFound)
+	return "", fmt.Errorf("%q: %w", r.Name, ErrNotFound)
 }
 
 // Member is a member of a secret that is a JSON object: a text as it is,
@@ -68,8 +87,8 @@ func text(raw json.RawMessage) string {
 type Values map[string]string
 
 // Lookup implements Source.
-func (v Values) Lookup(_ context.Context, name string) (string, error) {
-	if value, ok := v[name]; ok {
+func (v Values) Lookup(_ context.Context, r Ref) (string, error) {
+	if value, ok := v[r.Name]; ok && r.present() {
 		return value, nil
 	}
 	return "", ErrNotFound
@@ -172,12 +191,12 @@ func (f *File) values() (Values, error) {
 }
 
 // Lookup implements Source.
-func (f *File) Lookup(ctx context.Context, name string) (string, error) {
+func (f *File) Lookup(ctx context.Context, r Ref) (string, error) {
 	v, err := f.values()
 	if err != nil {
 		return "", err
 	}
-	return v.Lookup(ctx, name)
+	return v.Lookup(ctx, r)
 }
 
 // Environment is a store in the variables of this process whose names begin
@@ -189,14 +208,14 @@ type Environment struct {
 }
 
 // Lookup implements Source. An empty variable is none.
-func (e Environment) Lookup(_ context.Context, name string) (string, error) {
+func (e Environment) Lookup(_ context.Context, r Ref) (string, error) {
 	plain := strings.Map(func(c rune) rune {
 		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
 			return c
 		}
 		return '_'
-	}, strings.TrimPrefix(name, "/"))
-	if v := e.Getenv(e.Prefix + strings.ToUpper(plain)); v != "" {
+	}, strings.TrimPrefix(r.Name, "/"))
+	if v := e.Getenv(e.Prefix + strings.ToUpper(plain)); v != "" && r.present() {
 		return v, nil
 	}
 	return "", ErrNotFound

@@ -47,12 +47,24 @@ func TestSources(t *testing.T) {
 		{"/app/p", "", "one"}, {"/app/db-password", "", "two"}, {"db", "user", "u"}, {"db", "port", "5432"},
 		{"db", "none", ""}, {"none", "", ""}, {"/app/p", "user", ""},
 	} {
-		got, err := s.Lookup(t.Context(), tt.name)
+		got, err := s.Lookup(t.Context(), secrets.Ref{Name: tt.name})
 		if err == nil {
 			got, err = secrets.Member(got, tt.key)
 		}
 		if got != tt.want || (tt.want == "") != errors.Is(err, secrets.ErrNotFound) {
 			t.Errorf("%s:%s: got %q, %v, want %q", tt.name, tt.key, got, err, tt.want)
+		}
+	}
+}
+
+// Only the present version of a value is in a file or a variable.
+func TestVersionsOfPlainStores(t *testing.T) {
+	v := secrets.Values{"db": "now"}
+	for ref, want := range map[secrets.Ref]string{
+		{Name: "db", Stage: "AWSCURRENT"}: "now", {Name: "db", Stage: "AWSPREVIOUS"}: "", {Name: "db", VersionID: "1"}: "",
+	} {
+		if got, err := v.Lookup(t.Context(), ref); got != want || (want == "") != errors.Is(err, secrets.ErrNotFound) {
+			t.Errorf("%+v: got %q, %v", ref, got, err)
 		}
 	}
 }
