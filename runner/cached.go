@@ -178,7 +178,7 @@ func (r *build) restore(ctx context.Context, p *cachePlan) error {
 		return err
 	}
 	defer func() { _ = body.Close() }() // only read from
-	staging := filepath.Join(r.place.folder, "cache")
+	staging := filepath.Join(r.place.Folder, "cache")
 	sum, err := archive.Unpack(body, staging, archive.Limits{})
 	if errors.Is(err, archive.ErrUnsafe) || errors.Is(err, archive.ErrFormat) {
 		return clientError("the entry %q can't be unpacked: %v", e.Key, err)
@@ -207,7 +207,7 @@ func (r *build) restoreOutside(ctx context.Context, p *cachePlan, staged string)
 	if _, err := os.Lstat(staged); err != nil || len(p.outside) == 0 {
 		return nil //nolint:nilerr // there is nothing outside
 	}
-	if err := os.Rename(staged, filepath.Join(r.place.work, outsideIn)); err != nil {
+	if err := os.Rename(staged, filepath.Join(r.place.Work, outsideIn)); err != nil {
 		return err
 	}
 	in := r.shell.work + "/" + outsideIn

@@ -16,6 +16,11 @@ type Engine interface {
 	// can't run a build (CodeBuild reference E15, E16). After an error nothing
 	// is left behind.
 	Start(ctx context.Context, s Spec) (Container, error)
+	// Spare hands out a container that was started, on a place of its own, before
+	// anyone asked for it, for a build of s's image, limits and rights; it is nil
+	// if there is none. No build has used it. From then on it is like one that
+	// Start made, and fresh.
+	Spare(ctx context.Context, s Spec) (Container, Place)
 	// Close waits for the removals that are still going on and frees what is
 	// kept ready. No other call may follow.
 	Close(ctx context.Context) error
@@ -25,17 +30,9 @@ type Engine interface {
 type Spec struct {
 	Build string // the build's ID
 	Image string
-	// Folder is a folder of the host that belongs to this build alone. The
-	// engine takes it away with the container. Work and Source are usually
-	// below it.
-	Folder string
-	// Work and Source are folders of the host that the build sees. Work holds
-	// the driver. Source is seen at SourcePath, a clean absolute path, where
-	// the engine can arrange it.
-	Work, Source string
-	SourcePath   string
-	Limits       pipeline.Limits
-	Privileged   bool
+	Place
+	Limits     pipeline.Limits
+	Privileged bool
 }
 
 // DriverName is the file in Spec.Work that the container runs with sh.

@@ -36,7 +36,7 @@ func (r *build) sources(ctx context.Context) error {
 		}
 		dir := r.place.source
 		if i > 0 {
-			dir = filepath.Join(r.place.work, secondaryFolder, in.Name)
+			dir = filepath.Join(r.place.Work, secondaryFolder, in.Name)
 		}
 		if err := r.bring(ctx, in, dir); err != nil {
 			return err

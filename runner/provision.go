@@ -2,11 +2,10 @@ package runner
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"time"
@@ -15,55 +14,29 @@ import (
 	"github.com/slipway-ci/slipway/runner/buildspec"
 )
 
-//go:embed driver.sh
-var driverScript string
-
-const driverMode = 0o644
-
 // outputPath is where CodeBuild keeps a build's folders.
 const outputPath = "/codebuild/output"
 
 // place are a build's folders on this host.
 type place struct {
-	folder     string // all of it; the engine takes it away
-	work       string
-	source     string
-	sourcePath string // where the build should see the source
+	Place
+	source string // what is built
+	below  string // where that is in what the build sees as its Source
 }
 
-// makePlace makes the folders. Only this process's user can pass the outer
-// one; inside, any user of the build's container may write to work.
-func (r *build) makePlace() error {
-	folder, err := os.MkdirTemp(r.Temp, FolderPrefix)
-	if err != nil {
-		return fmt.Errorf("making folder of build: %w", err)
-	}
-	below := fmt.Sprintf("src%09d/src", rand.IntN(1e9)) + repoPath(r.order.Source)
-	r.place = place{
-		folder: folder, work: filepath.Join(folder, "tmp"),
-		source: filepath.Join(folder, below), sourcePath: outputPath + "/" + below,
-	}
+// settle finds the build's source in its place. Dir is seen by itself.
+func (r *build) settle(p Place) error {
+	below := "src" + repoPath(r.order.Source)
 	if r.Dir != "" {
-		r.place.source = r.Dir
+		p.Source, p.SourcePath = r.Dir, path.Join(p.SourcePath, below)
+		below = ""
 	}
-	for _, dir := range []string{r.place.work, r.place.source} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("making folder of build: %w", err)
-		}
-	}
-	if err := os.Chmod(r.place.work, 0o777|os.ModeSticky); err != nil {
-		return fmt.Errorf("opening work folder to the build's users: %w", err)
-	}
-	for name, text := range map[string]string{DriverName: driverScript, beatName: "0\n"} {
-		if err := os.WriteFile(filepath.Join(r.place.work, name), []byte(text), driverMode); err != nil {
-			return fmt.Errorf("writing driver: %w", err)
-		}
+	r.place = place{Place: p, source: filepath.Join(p.Source, below), below: below}
+	if err := os.MkdirAll(r.place.source, sourceMode); err != nil {
+		return fmt.Errorf("making folder of build: %w", err)
 	}
 	return nil
 }
-
-// FolderPrefix begins the name of every build's folder below Options.Temp.
-const FolderPrefix = "build-"
 
 var pathWord = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
@@ -89,19 +62,36 @@ func (r *build) provision(ctx context.Context) error {
 		r.log.hide(r.order.Source.Password)
 	}
 	r.log.line("Waiting for agent ping")
-	if err := r.makePlace(); err != nil {
+	spec := Spec{Build: r.order.ID, Image: r.order.Image, Limits: r.order.Limits, Privileged: r.order.Privileged}
+	if err := r.occupy(ctx, spec); err != nil {
 		return err
 	}
-	r.fetch(ctx)
-	c, err := r.Engine.Start(ctx, Spec{
-		Build: r.order.ID, Image: r.order.Image, Folder: r.place.folder, Work: r.place.work,
-		Source: r.place.source, SourcePath: r.place.sourcePath, Limits: r.order.Limits, Privileged: r.order.Privileged,
-	})
-	if err != nil {
-		return err
-	}
-	r.container = c
 	return r.startShell(ctx)
+}
+
+// occupy takes a container that is ready, or starts one while the source is
+// already being fetched.
+func (r *build) occupy(ctx context.Context, s Spec) error {
+	if r.Dir == "" {
+		if r.container, s.Place = r.Engine.Spare(ctx, s); r.container != nil {
+			if err := r.settle(s.Place); err != nil {
+				return err
+			}
+			r.fetch(ctx)
+			return nil
+		}
+	}
+	var err error
+	if s.Place, err = NewPlace(r.Temp); err != nil {
+		return err
+	}
+	if err := r.settle(s.Place); err != nil {
+		return err
+	}
+	s.Place = r.place.Place
+	r.fetch(ctx)
+	r.container, err = r.Engine.Start(ctx, s)
+	return err
 }
 
 // hide masks a secret variable's value from here on.
@@ -122,23 +112,19 @@ func (r *build) fetch(ctx context.Context) {
 	r.background.Go(func() { r.checkout <- r.sources(ctx) })
 }
 
-const (
-	beatName  = "beat"
-	beatEvery = 3 * time.Second
-	killTime  = 20 * time.Second
-)
+const killTime = 20 * time.Second
 
 func (r *build) startShell(ctx context.Context) error {
-	root, err := os.OpenRoot(r.place.work)
+	root, err := os.OpenRoot(r.place.Work)
 	if err != nil {
 		return fmt.Errorf("opening work folder: %w", err)
 	}
 	r.main = &driver{proc: r.container}
 	r.shell = &shell{
-		folder: root, work: r.container.Work(), source: r.container.Source(), kind: "auto",
+		folder: root, work: r.container.Work(), source: path.Join(r.container.Source(), r.place.below), kind: "auto",
 		grace: r.Grace, kill: r.kill(ctx), state: "0", next: 1,
 	}
-	r.background.Go(func() { r.beat(ctx) })
+	r.background.Go(func() { keepAlive(ctx, r.main.order, root) })
 	return nil
 }
 
@@ -151,32 +137,6 @@ func (r *build) kill(ctx context.Context) func() {
 			r.Log.Warn("build container not killed", "job", r.order.ID, "error", err)
 		}
 	}
-}
-
-// beat tells the container that this process is alive; without it, it ends
-// itself after 10 seconds.
-func (r *build) beat(ctx context.Context) {
-	t := time.NewTicker(beatEvery)
-	defer t.Stop()
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		// A driver that is gone is noticed where its output ends.
-		_ = r.main.order("beat")
-		_ = r.beatFile(n)
-	}
-}
-
-func (r *build) beatFile(n int) error {
-	f, err := r.shell.folder.OpenFile(beatName, os.O_WRONLY|os.O_TRUNC|nonBlocking, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(f, n)
-	return errors.Join(err, f.Close())
 }
 
 // driverOf is the driver for the phase's user.

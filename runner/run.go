@@ -191,10 +191,10 @@ func (r *build) clear() {
 		r.container.Remove()
 		return
 	}
-	if r.place.folder == "" {
+	if r.place.Folder == "" {
 		return
 	}
-	if err := os.RemoveAll(r.place.folder); err != nil {
+	if err := os.RemoveAll(r.place.Folder); err != nil {
 		r.Log.Warn("folder of a build left behind", "job", r.order.ID, "error", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -227,14 +228,17 @@ func (a *app) localOrder(ctx context.Context, cfg config.Config, o localBuild, d
 
 // headOf is the folder's commit and branch, if it is a git work tree.
 func headOf(ctx context.Context, dir string) (sha, ref string) {
-	git := func(args ...string) string {
+	git := func(to *string, args ...string) {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
-		if err != nil {
-			return ""
+		if err == nil {
+			*to = strings.TrimSpace(string(out))
 		}
-		return strings.TrimSpace(string(out))
 	}
-	return git("rev-parse", "--verify", "-q", "HEAD"), git("symbolic-ref", "-q", "HEAD")
+	var both sync.WaitGroup
+	both.Go(func() { git(&sha, "rev-parse", "--verify", "-q", "HEAD") })
+	both.Go(func() { git(&ref, "symbolic-ref", "-q", "HEAD") })
+	both.Wait()
+	return sha, ref
 }
 
 // localSink prints the log and keeps the artifacts.

@@ -234,7 +234,7 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config, prepared int, l
 	if cfg.Engine == "host" {
 		return a.hostEngine(cfg)
 	}
-	p, err := dockerEngine(ctx, cfg, docker.Options{Host: a.getenv("DOCKER_HOST"), Prepared: prepared}, log)
+	p, err := dockerEngine(ctx, cfg, docker.Options{Host: a.getenv("DOCKER_HOST"), Prepared: prepared, Spare: cfg.Runner.Spare}, log)
 	if err == nil || cfg.Engine != "auto" {
 		return p, err
 	}

@@ -76,6 +76,8 @@ type Runner struct {
 	Slots  int    `yaml:"slots" env:"SLIPWAY_RUNNER_SLOTS" doc:"Builds at a time. Default: the number of cores."`
 	Labels string `yaml:"labels" env:"SLIPWAY_RUNNER_LABELS" doc:"Labels of the jobs that it takes, comma-separated."`
 	Name   string `yaml:"name" env:"SLIPWAY_RUNNER_NAME" doc:"Its name for people. Default: the host's."`
+	// Spare makes builds that follow each other begin at once.
+	Spare time.Duration `yaml:"spare" env:"SLIPWAY_RUNNER_SPARE" doc:"For how long after a build a fresh container of its image, already started, waits for the next one; 0: never."`
 }
 
 // Agent is an agent's part.
@@ -213,7 +215,7 @@ func Default(dataHome string) Config {
 	return Config{
 		Listen: "127.0.0.1:8080", Data: filepath.Join(dataHome, "slipway"), Log: "info", Engine: "docker", OpenReads: "auto",
 		Redis:         Redis{Durability: "strict"},
-		Runner:        Runner{Slots: runtime.NumCPU()},
+		Runner:        Runner{Slots: runtime.NumCPU(), Spare: 5 * time.Minute},
 		GitHub:        GitHub{APIURL: "https://api.github.com/"},
 		Bitbucket:     Bitbucket{APIURL: "https://api.bitbucket.org/2.0"},
 		Notifications: Notifications{Comments: "failures", Statuses: "auto", Deployments: "on"},
@@ -268,6 +270,9 @@ func (c *Config) Check() error {
 	oneOf("redis.durability", c.Redis.Durability, "strict", "relaxed")
 	if c.Runner.Slots < 1 {
 		bad("runner.slots: want at least 1, have %d", c.Runner.Slots)
+	}
+	if c.Runner.Spare < 0 {
+		bad("runner.spare: want no less than 0, have %s", c.Runner.Spare)
 	}
 	errs = append(errs, c.Limits.check())
 	errs = append(errs, c.checkStorage(), c.Retention.check())

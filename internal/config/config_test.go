@@ -111,6 +111,7 @@ func TestCheck(t *testing.T) {
 		{"open_reads", func(c *Config) { c.OpenReads = "maybe" }},
 		{"redis.durability", func(c *Config) { c.Redis.Durability = "" }},
 		{"runner.slots", func(c *Config) { c.Runner.Slots = 0 }},
+		{"runner.spare", func(c *Config) { c.Runner.Spare = -1 }},
 		{"limits.lease", func(c *Config) { c.Limits.Lease = time.Millisecond }},
 		{"limits.build_timeout", func(c *Config) { c.Limits.BuildTimeout = 0 }},
 		{"limits.queued_timeout", func(c *Config) { c.Limits.QueuedTimeout = -time.Hour }},

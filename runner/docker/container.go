@@ -53,6 +53,7 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Container, er
 		b.Remove()
 		return nil, err
 	}
+	e.expect(s)
 	return b, nil
 }
 
@@ -63,6 +64,11 @@ func (b *box) start(ctx context.Context) (err error) {
 	if err := b.create(ctx); err != nil {
 		return err
 	}
+	return b.begin(ctx)
+}
+
+// begin attaches to what was created, and starts it.
+func (b *box) begin(ctx context.Context) error {
 	in, err := b.engine.api.ContainerAttach(ctx, b.id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return fmt.Errorf("attaching to build container: %w", err)
@@ -83,35 +89,46 @@ func (b *box) create(ctx context.Context) error {
 	if b.spec.Image == "" {
 		return runner.NoImage("", "no image is named", "Name one for the build, the project or the runner.")
 	}
-	id, err := b.tryCreate(ctx)
+	err := b.tryCreate(ctx)
 	if isNotFound(err) && strings.Contains(strings.ToLower(err.Error()), "image") {
 		if err := b.engine.pull(ctx, b.spec.Image); err != nil {
 			return err
 		}
-		id, err = b.tryCreate(ctx)
+		err = b.tryCreate(ctx)
 	}
-	if err != nil {
-		return fmt.Errorf("creating build container: %w", err)
-	}
-	b.id = id
-	return nil
+	return err
 }
 
-func (b *box) tryCreate(ctx context.Context) (string, error) {
+// tryCreate makes the container of an image that is here. One that is made
+// before its build is known has no label of a build.
+func (b *box) tryCreate(ctx context.Context) error {
+	host, err := b.hostConfig(ctx)
+	if err != nil {
+		return err
+	}
 	labels := b.engine.labels()
-	labels[labelBuild] = b.spec.Build
+	if b.spec.Build != "" {
+		labels[labelBuild] = b.spec.Build
+	}
 	config := &container.Config{
 		Image: b.spec.Image, Entrypoint: []string{"sh", path.Join(workPath, runner.DriverName)}, Cmd: []string{}, User: "0",
 		WorkingDir: "/", Env: []string{"HOME=/root"}, Labels: labels,
 		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 	}
-	made, err := b.engine.api.ContainerCreate(ctx, config, b.hostConfig(), &network.NetworkingConfig{}, nil, "slipway-"+b.engine.id+"-"+randomID())
-	return made.ID, err
+	made, err := b.engine.api.ContainerCreate(ctx, config, host, &network.NetworkingConfig{}, nil, "slipway-"+b.engine.id+"-"+randomID())
+	if err != nil {
+		return fmt.Errorf("creating build container: %w", err)
+	}
+	b.id = made.ID
+	return nil
 }
 
-func (b *box) hostConfig() *container.HostConfig {
+func (b *box) hostConfig(ctx context.Context) (*container.HostConfig, error) {
 	init := true
-	limits := b.engine.options.Limits
+	limits, err := b.engine.limits(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if l := b.spec.Limits; l.MemoryBytes > 0 {
 		limits.MemoryBytes = l.MemoryBytes
 	}
@@ -139,7 +156,7 @@ func (b *box) hostConfig() *container.HostConfig {
 		h.CapDrop, h.CapAdd = []string{"ALL"}, capabilities
 		h.SecurityOpt = []string{"no-new-privileges"}
 	}
-	return h
+	return h, nil
 }
 
 // pull gets an image, or says why it can't be had.

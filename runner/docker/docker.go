@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -36,6 +37,9 @@ type Options struct {
 	// Prepared is how many networks are kept ready; 0 means 1, less none: the
 	// engine is for somebody who waits for one build.
 	Prepared int
+	// Spare is for how long after a build the prepared networks have containers
+	// of its image that wait for the next one; 0 means that they have none.
+	Spare time.Duration
 	// PullTimeout limits the pull of an image; 0 means 15 minutes.
 	PullTimeout time.Duration
 	Log         *slog.Logger // nil means none
@@ -49,8 +53,8 @@ type Engine struct {
 	lock    *os.File
 	firewall
 
-	// ready are networks that no build has used.
-	ready chan string
+	slots slots
+	host  hostLimits
 	// wg counts what goes on in the background, under mu with closed: networks
 	// being made, containers being removed.
 	mu     sync.Mutex
@@ -91,29 +95,67 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making Docker client: %w", err)
 	}
-	info, err := api.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("asking the Docker engine: %w", err)
+	e := &Engine{options: o, api: api, id: randomID(), firewall: firewall{log: o.Log}}
+	if o.Spare > 0 {
+		e.slots.cool = time.AfterFunc(o.Spare, e.cooled)
 	}
-	o.Limits.MemoryBytes = cmp.Or(o.Limits.MemoryBytes, info.MemTotal/memoryParts*(memoryParts-1))
-	o.Limits.CPUs = cmp.Or(o.Limits.CPUs, float64(info.NCPU))
-	o.Limits.Processes = cmp.Or(o.Limits.Processes, defaultProcesses)
-	e := &Engine{options: o, api: api, id: randomID(), ready: make(chan string, o.Prepared), firewall: firewall{log: o.Log}}
+	if _, err := api.Ping(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("asking the Docker engine: %w", err), api.Close())
+	}
 	if err := e.claim(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, api.Close())
 	}
 	if single {
-		// Somebody waits for one build: what the dead left is removed beside it,
-		// and its network raises the firewall.
-		e.background(e.reapOrWarn)
+		e.hasten()
 		return e, nil
 	}
-	e.firewall.raise(ctx)
+	if _, err := e.limits(ctx); err != nil {
+		return nil, errors.Join(err, e.Close(ctx))
+	}
 	e.reapOrWarn(ctx)
 	for range o.Prepared {
 		e.background(e.prepare)
 	}
 	return e, nil
+}
+
+// hasten begins what somebody waits for who has one build: its network, and
+// the engine's facts. What the dead left is removed beside it.
+func (e *Engine) hasten() {
+	made := &slot{done: make(chan struct{})}
+	e.slots.list = append(e.slots.list, made)
+	e.background(func(ctx context.Context) {
+		defer close(made.done)
+		e.fill(ctx, made)
+	})
+	e.background(func(ctx context.Context) { _, _ = e.limits(ctx) }) // the build asks again
+	e.background(e.reapOrWarn)
+}
+
+// hostLimits are what builds may take of the engine's host, which is asked once.
+type hostLimits struct {
+	mu  sync.Mutex
+	all pipeline.Limits
+}
+
+// limits are those of builds whose order names none.
+func (e *Engine) limits(ctx context.Context) (pipeline.Limits, error) {
+	e.host.mu.Lock()
+	defer e.host.mu.Unlock()
+	if e.host.all != (pipeline.Limits{}) {
+		return e.host.all, nil
+	}
+	info, err := e.api.Info(ctx)
+	if err != nil {
+		return pipeline.Limits{}, fmt.Errorf("asking the Docker engine: %w", err)
+	}
+	o := e.options.Limits
+	e.host.all = pipeline.Limits{
+		MemoryBytes: cmp.Or(o.MemoryBytes, info.MemTotal/memoryParts*(memoryParts-1)),
+		CPUs:        cmp.Or(o.CPUs, float64(info.NCPU)),
+		Processes:   cmp.Or(o.Processes, defaultProcesses),
+	}
+	return e.host.all, nil
 }
 
 func (e *Engine) reapOrWarn(ctx context.Context) {
@@ -184,11 +226,14 @@ func (e *Engine) background(work func(context.Context)) bool {
 	return true
 }
 
-// Close waits for removals and takes away the networks kept ready.
+// Close waits for removals and takes away what is kept ready.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
+	if e.slots.cool != nil {
+		e.slots.cool.Stop()
+	}
 	done := make(chan struct{})
 	go func() {
 		e.wg.Wait()
@@ -199,15 +244,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	for {
-		select {
-		case name := <-e.ready:
-			e.dropNetwork(ctx, name)
-			continue
-		default:
-		}
-		break
-	}
+	e.discardAll(ctx)
 	_ = os.Remove(e.Temp()) // fails if something is left there, which Reap will find
 	_ = os.Remove(e.lock.Name())
 	_ = e.lock.Close()

@@ -16,36 +16,11 @@ import (
 // hold for all of them.
 const bridgePrefix = "slw"
 
-// network takes a network that is ready, or makes one, and has the next one
-// made. Each serves one build.
-func (e *Engine) network(ctx context.Context) (string, error) {
-	if e.options.Prepared == 0 {
-		return e.makeNetwork(ctx)
-	}
-	defer e.background(e.prepare)
-	select {
-	case name := <-e.ready:
-		return name, nil
-	default:
-		return e.makeNetwork(ctx)
-	}
-}
-
-func (e *Engine) prepare(ctx context.Context) {
-	name, err := e.makeNetwork(ctx)
-	if err != nil {
-		e.options.Log.Warn("no network prepared for the next build", "error", err)
-		return
-	}
-	select {
-	case e.ready <- name:
-	default:
-		e.dropNetwork(ctx, name)
-	}
-}
-
+// makeNetwork makes the network of one build, behind the firewall.
 func (e *Engine) makeNetwork(ctx context.Context) (string, error) {
-	e.firewall.raise(ctx)
+	var raised sync.WaitGroup
+	raised.Go(func() { e.firewall.raise(ctx) })
+	defer raised.Wait()
 	id := randomID()
 	name := "slipway-" + id
 	_, err := e.api.NetworkCreate(ctx, name, network.CreateOptions{

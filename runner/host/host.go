@@ -52,6 +52,11 @@ func (e *Engine) Start(_ context.Context, s runner.Spec) (runner.Container, erro
 	return &container{process: p, engine: e, spec: s}, nil
 }
 
+// Spare never has one: a process starts at once.
+func (e *Engine) Spare(context.Context, runner.Spec) (runner.Container, runner.Place) {
+	return nil, runner.Place{}
+}
+
 // Close waits for removals.
 func (e *Engine) Close(context.Context) error {
 	e.wg.Wait()
