@@ -114,7 +114,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e.reapOrWarn(ctx)
 	for range o.Prepared {
-		e.background(e.prepare)
+		e.prepare()
 	}
 	return e, nil
 }
@@ -122,12 +122,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 // hasten begins what somebody waits for who has one build: its network, and
 // the engine's facts. What the dead left is removed beside it.
 func (e *Engine) hasten() {
-	made := &slot{done: make(chan struct{})}
-	e.slots.list = append(e.slots.list, made)
-	e.background(func(ctx context.Context) {
-		defer close(made.done)
-		e.fill(ctx, made)
-	})
+	made, _ := e.slots.reserve(1)
+	e.background(func(ctx context.Context) { e.fill(ctx, made) })
 	e.background(func(ctx context.Context) { _, _ = e.limits(ctx) }) // the build asks again
 	e.background(e.reapOrWarn)
 }

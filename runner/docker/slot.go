@@ -114,65 +114,65 @@ func (e *Engine) network(ctx context.Context) (string, error) {
 
 // expect has the next slot made, for a build like s.
 func (e *Engine) expect(s runner.Spec) {
-	if e.options.Prepared == 0 {
-		return
-	}
-	e.slots.mu.Lock()
 	if e.options.Spare > 0 && !s.Privileged {
-		e.slots.next = wish{s.Image, s.Limits}
+		e.slots.hope(wish{s.Image, s.Limits})
 		e.slots.cool.Reset(e.options.Spare)
 	}
-	e.slots.mu.Unlock()
-	e.background(e.prepare)
+	e.prepare()
 }
 
 // cooled goes back to networks alone: it is long since anything was built.
 func (e *Engine) cooled() {
-	e.slots.mu.Lock()
-	e.slots.next = wish{}
-	e.slots.mu.Unlock()
-	for {
-		old := e.slots.take(func(s *slot) bool { return s.want != (wish{}) })
-		if old == nil {
-			return
-		}
-		e.background(func(ctx context.Context) {
-			<-old.done
-			e.discard(ctx, old)
-			e.prepare(ctx)
-		})
+	e.slots.hope(wish{})
+	for range e.options.Prepared {
+		e.prepare() // which takes the place of one with a container
 	}
 }
 
-// prepare makes one slot, in the place of one that nobody has asked for if
-// there are enough.
-func (e *Engine) prepare(ctx context.Context) {
-	made := &slot{done: make(chan struct{})}
-	e.slots.mu.Lock()
-	made.want = e.slots.next
-	var old *slot
-	if len(e.slots.list) >= e.options.Prepared {
-		i := slices.IndexFunc(e.slots.list, func(s *slot) bool { return s.want != made.want })
-		if i < 0 {
-			e.slots.mu.Unlock()
-			return
+func (s *slots) hope(w wish) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = w
+}
+
+// prepare has one slot made, in the place of one that is not wanted any more
+// if there are enough.
+func (e *Engine) prepare() {
+	made, old := e.slots.reserve(e.options.Prepared)
+	if made == nil {
+		return
+	}
+	e.background(func(ctx context.Context) {
+		e.fill(ctx, made)
+		if old != nil {
+			<-old.done
+			e.discard(ctx, old)
 		}
-		old = e.slots.list[i]
-		e.slots.list = slices.Delete(e.slots.list, i, i+1)
+	})
+}
+
+// reserve adds a slot that is yet to be made, unless there are so many that
+// are wanted.
+func (s *slots) reserve(most int) (made, old *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.list) >= most {
+		i := slices.IndexFunc(s.list, func(old *slot) bool { return old.want != s.next })
+		if i < 0 {
+			return nil, nil
+		}
+		old = s.list[i]
+		s.list = slices.Delete(s.list, i, i+1)
 	}
-	e.slots.list = append(e.slots.list, made)
-	e.slots.mu.Unlock()
-	e.fill(ctx, made)
-	close(made.done)
-	if old != nil {
-		<-old.done
-		e.discard(ctx, old)
-	}
+	made = &slot{want: s.next, done: make(chan struct{})}
+	s.list = append(s.list, made)
+	return made, old
 }
 
 // fill makes what a slot holds. A container that can't be had, because its
 // image is gone or it has no shell, is left to the build that wants it.
 func (e *Engine) fill(ctx context.Context, s *slot) {
+	defer close(s.done)
 	var err error
 	if s.network, err = e.makeNetwork(ctx); err != nil {
 		e.options.Log.Warn("no network prepared for the next build", "error", err)

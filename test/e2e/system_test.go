@@ -242,6 +242,7 @@ func (s *system) define(bin string, o setup) error {
 			"SLIPWAY_SERVER="+server, "SLIPWAY_TOKEN="+adminToken, "SLIPWAY_ENGINE="+engine,
 			"SLIPWAY_DATA="+filepath.Join(s.root, name), "SLIPWAY_RUNNER_NAME="+name,
 			"SLIPWAY_RUNNER_SLOTS="+strconv.Itoa(max(o.slots, 1)),
+			"SLIPWAY_RUNNER_SPARE=0", // each container is of a build from its start on
 		), bin, "runner"))
 	}
 	return nil
