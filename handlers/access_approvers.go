@@ -58,9 +58,21 @@ func (s *Server) denied(c *gin.Context, x pipeline.Execution, stage string, appr
 	return "only approvers may answer", nil
 }
 
+// deploysTo reports whether the request's sender may bring something into all
+// of the environments.
+func (s *Server) deploysTo(c *gin.Context, repo forge.Repo, environments ...string) (bool, error) {
+	for _, e := range environments {
+		ok, err := s.guard.roles.named(c.Request.Context(), who(c), repo, s.environment(repo, e).Approvers)
+		if err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // mayDeploy refuses who may not bring anything into an environment.
 func (s *Server) mayDeploy(c *gin.Context, repo forge.Repo, environment string) error {
-	ok, err := s.guard.roles.named(c.Request.Context(), who(c), repo, s.environment(repo, environment).Approvers)
+	ok, err := s.deploysTo(c, repo, environment)
 	if err == nil && !ok {
 		err = refuse(http.StatusForbidden, "forbidden", "you are not one of those who may deploy to %s", environment)
 	}

@@ -152,7 +152,7 @@ func samplePath(path string) string {
 // have no fleet and the request names no target; of them only refusals count.
 var nothingToDo = []string{
 	"GET /api/v1/deployments", "POST /api/v1/deployments/:id/stop", "POST /api/v1/deployments/:id/rollback",
-	"POST /api/v1/pipelines/:id/stages/:stage/rollback", "POST /api/v1/pipelines/:id/start",
+	"POST /api/v1/pipelines/:id/stages/:stage/rollback", "POST /pipelines/:id/stages/:stage/rollback",
 }
 
 // status is that of the answer, whose body may break off: the artifact of the

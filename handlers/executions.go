@@ -27,7 +27,6 @@ type executionItem struct {
 type executionDetail struct {
 	executionItem
 	Project     string             `json:"project"`
-	PipelineID  string             `json:"pipeline_id"` // as in /pipelines/{id}
 	Revision    int64              `json:"revision"`
 	Source      pipeline.Trigger   `json:"source"` // on what it was started
 	Stages      []stageView        `json:"stages"`
@@ -76,7 +75,7 @@ func (s *Server) item(x pipeline.Summary) executionItem {
 
 func (s *Server) detail(x pipeline.Execution) executionDetail {
 	d := executionDetail{
-		executionItem: s.item(x.Summary()), Project: x.Project, PipelineID: x.Board, Revision: x.Revision, Source: x.Trigger,
+		executionItem: s.item(x.Summary()), Project: x.Project, Revision: x.Revision, Source: x.Trigger,
 		Stages: []stageView{}, Gate: x.Gate, Annotations: x.Annotations,
 		Variables: x.Variables, Target: x.Target, Approvals: x.Waiting(),
 	}
@@ -128,7 +127,7 @@ func (s *Server) listExecutions(c *gin.Context) {
 	}
 	q := pipeline.Query{
 		Forge: c.Query("forge"), Repo: c.Query("repo"), SHA: c.Query("sha"),
-		Status: pipeline.Status(c.Query("status")), Limit: limit, After: c.Query("after"),
+		PipelineID: c.Query("pipeline"), Status: pipeline.Status(c.Query("status")), Limit: limit, After: c.Query("after"),
 	}
 	load := func(ctx context.Context) (any, bool, error) {
 		page, err := s.seenExecutions(ctx, who(c), q)

@@ -33,6 +33,7 @@ func (s *Server) frame(c *gin.Context, title string) ui.Frame {
 	if c.FullPath() == "/sign-in" || strings.HasSuffix(c.FullPath(), "/callback") {
 		f.Path = "/" // theirs have a ticket or a code, and lead nowhere
 	}
+	f.Server = p.onServer().AtLeast(forge.Read) && (p != nil || s.guard.OpenReading)
 	if p != nil && p.session != "" {
 		f.SignedIn, f.User, f.Admin = true, p.name, p.admin
 	}
@@ -83,7 +84,7 @@ func (s *Server) deny(c *gin.Context, err error) {
 func (s *Server) executionsPage(c *gin.Context) {
 	q := pipeline.Query{
 		Forge: c.Query("forge"), Repo: strings.TrimSpace(c.Query("repo")), SHA: strings.TrimSpace(c.Query("sha")),
-		Status: pipeline.Status(c.Query("status")), Limit: 50, After: c.Query("after"),
+		PipelineID: c.Query("pipeline"), Status: pipeline.Status(c.Query("status")), Limit: 50, After: c.Query("after"),
 	}
 	v := ui.Executions{Frame: s.frame(c, "Executions"), Query: q}
 	s.showExecutions(c, v)
@@ -109,7 +110,7 @@ func (s *Server) showExecutions(c *gin.Context, v ui.Executions) {
 	v.Newer, v.Older = neighbours(c, page.Next)
 	if v.Query.After == "" {
 		live := url.Values{"follow": {"1"}, "limit": {"50"}}
-		for name, value := range map[string]string{"forge": v.Query.Forge, "repo": v.Query.Repo, "sha": v.Query.SHA, "status": string(v.Query.Status)} {
+		for name, value := range map[string]string{"forge": v.Query.Forge, "repo": v.Query.Repo, "sha": v.Query.SHA, "pipeline": v.Query.PipelineID, "status": string(v.Query.Status)} {
 			if value != "" {
 				live.Set(name, value)
 			}
@@ -145,7 +146,10 @@ func (s *Server) executionPage(c *gin.Context) {
 			s.addAction(c.Request.Context(), &v, st, a)
 		}
 	}
-	v.Asks = x.Waiting()
+	if v.Asks, err = s.asks(c, x, "/executions/"+url.PathEscape(x.ID)); err != nil {
+		s.failPage(c, err)
+		return
+	}
 	v.CanAct = v.SignedIn && s.mayWrite(c, x.Repo)
 	v.CanStop = !x.Status.Ended()
 	v.CanRetry = x.Status == pipeline.Failed || x.Status == pipeline.Stopped
@@ -276,7 +280,11 @@ func (s *Server) answerForm(c *gin.Context, approve bool) {
 	_, err := s.answerApproval(c, answerRequest{
 		Stage: c.PostForm("stage"), Action: c.PostForm("action"), Token: c.PostForm("token"), Message: c.PostForm("message"),
 	}, approve)
-	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
+	back := "/executions/" + url.PathEscape(c.Param("id"))
+	if page := c.PostForm("back"); strings.HasPrefix(page, "/pipelines/") {
+		back = localPath(page)
+	}
+	s.backTo(c, back, err)
 }
 
 func (s *Server) rerunForm(c *gin.Context) {

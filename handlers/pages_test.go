@@ -34,7 +34,7 @@ func browser(t *testing.T) context.Context {
 		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(pageTime),
 	}
 	for _, flag := range []string{
-		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync",
+		"headless", "hide-scrollbars", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync",
 	} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
@@ -57,6 +57,15 @@ func run(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// sampled is a server with all samples.
+func sampled(t *testing.T, change ...func(*handlers.Options)) *handlerstest.Server {
+	t.Helper()
+	s := handlerstest.New(t, change...)
+	s.AddSamples(time.Now())
+	s.AddReleases(time.Now())
+	return s
 }
 
 // get runs one action that has a result.
@@ -115,6 +124,11 @@ var pagesWant = []struct {
 	{"good execution", "/executions/" + handlerstest.GoodExecution, []string{"Succeeded", "Deployment d-ABCDEFGHI", "BuildArtifact", "ValidateService"}},
 	{"failed build", "/builds/" + handlerstest.FailedBuild, []string{"harbour-crane #41", "COMMAND_EXECUTION_ERROR", "Jump to the first error", "--- FAIL: TestJib (0.03s)", "Log", "<script>document.title=", "click me and gone"}},
 	{"good build", "/builds/" + handlerstest.GoodBuild, []string{"BuildArtifact", "3.3 MiB", "VERSION", "1.4.0", "golang:1.26", "Upload artifacts"}},
+	{"pipelines", "/pipelines", []string{"harbour/crane release", "#4 Shorten the jib", "Production", "asks for approval", "1 waiting", "disabled"}},
+	{"pipeline", "/pipelines/" + handlerstest.Releases, []string{
+		"one inside, the newest waits", "#3 Show the wind speed", "crane 3 is being inspected", "by ann", "who waits is given up on",
+		"Production / ask waits for approval", "Look at the wind <b>first</b>.", "Latest executions", "Grease the winch",
+	}},
 	{"running build", "/builds/" + handlerstest.RunningBuild, []string{"In progress", "mixing yellow"}},
 	{"deployment", "/deployments/" + handlerstest.GoodDeployment, []string{"Lifecycle events", "ApplicationStart", "production", "212 files installed"}},
 	{"deliveries", "/deliveries", []string{"pull_request.synchronize", "no trigger matched: refs/tags/v1 is a tag", "Refused", "signature", "Queued", "Execution 0b5c7d1e"}},
@@ -129,8 +143,7 @@ func TestPagesRead(t *testing.T) {
 		script bool
 	}{{"with JavaScript", true}, {"without JavaScript", false}} {
 		t.Run(mode.name, func(t *testing.T) {
-			s := handlerstest.New(t, openReading)
-			s.AddSamples(time.Now())
+			s := sampled(t, openReading)
 			ctx := browser(t)
 			run(t, ctx, scripts(mode.script))
 			for _, p := range pagesWant {
@@ -287,8 +300,7 @@ func TestPeopleApproveOnPages(t *testing.T) {
 // TestPageLoadsNothingForeign checks the policy by what the browser reports:
 // no violation, no request to another host, little weight.
 func TestPageLoadsNothingForeign(t *testing.T) {
-	s := handlerstest.New(t, openReading)
-	s.AddSamples(time.Now())
+	s := sampled(t, openReading)
 	ctx := browser(t)
 	for _, p := range pagesWant {
 		run(t, ctx, chromedp.Navigate(s.URL+p.path))
@@ -304,20 +316,25 @@ func TestScreenshots(t *testing.T) {
 	if screenshots == "" {
 		return // a picture is for people; the other tests read the pages
 	}
-	s := handlerstest.New(t)
-	s.AddSamples(time.Now())
+	s := sampled(t)
 	ctx := browser(t)
 	run(t, ctx, chromedp.Navigate(s.URL+s.Handlers.SignInPath()))
+	for _, p := range pagesWant {
+		t.Run(p.name, func(t *testing.T) { shoot(t, ctx, p.name, s.URL+p.path) })
+	}
+}
+
+// shoot takes pictures of a page, in light and dark, wide and narrow.
+func shoot(t *testing.T, ctx context.Context, name, address string) {
+	t.Helper()
 	for _, scheme := range []string{"light", "dark"} {
+		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
 		for _, width := range []int64{1280, 390} {
-			for _, p := range pagesWant {
-				media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
-				run(t, ctx, send(emulation.SetEmulatedMedia, media), chromedp.EmulateViewport(width, 900), chromedp.Navigate(s.URL+p.path), chromedp.WaitReady(chromedp.CSS("main")))
-				picture := get(t, ctx, chromedp.FullScreenshot(100))
-				name := fmt.Sprintf("%s-%s-%d.png", strings.ReplaceAll(p.name, " ", "-"), scheme, width)
-				if err := os.WriteFile(filepath.Join(screenshots, name), picture, 0o600); err != nil {
-					t.Fatal(err)
-				}
+			run(t, ctx, send(emulation.SetEmulatedMedia, media), chromedp.EmulateViewport(width, 900), chromedp.Navigate(address), chromedp.WaitReady(chromedp.CSS("main")))
+			picture := get(t, ctx, chromedp.FullScreenshot(100))
+			file := fmt.Sprintf("%s-%s-%d.png", strings.ReplaceAll(name, " ", "-"), scheme, width)
+			if err := os.WriteFile(filepath.Join(screenshots, file), picture, 0o600); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}

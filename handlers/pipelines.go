@@ -67,30 +67,41 @@ func (s *Server) changeTransition(c *gin.Context) {
 	err := readJSON(c, &in)
 	var id string
 	if err == nil {
-		id, err = s.command(c, pipeline.Event{
-			Type: pipeline.TransitionFlips, Board: c.Param("id"), Stage: c.Param("stage"), Enable: in.Enabled, Reason: in.Reason,
-		})
+		id, err = s.flipTransition(c, in)
 	}
 	s.submitted(c, id, err)
+}
+
+// flipTransition disables or enables the way into the path's stage.
+func (s *Server) flipTransition(c *gin.Context, in transitionRequest) (string, error) {
+	return s.command(c, pipeline.Event{
+		Type: pipeline.TransitionFlips, Board: c.Param("id"), Stage: c.Param("stage"), Enable: in.Enabled, Reason: in.Reason,
+	})
 }
 
 func (s *Server) rollbackStage(c *gin.Context) {
 	var in rollbackRequest
 	err := readJSON(c, &in)
-	var found pipeline.Execution
+	var id string
 	if err == nil {
-		found, err = s.Executions.Execution(c.Request.Context(), in.Target)
+		id, err = s.rollBackTo(c, in)
 	}
+	s.submitted(c, id, err)
+}
+
+// rollBackTo runs the path's stage again with what an earlier execution
+// brought to it.
+func (s *Server) rollBackTo(c *gin.Context, in rollbackRequest) (string, error) {
+	found, err := s.Executions.Execution(c.Request.Context(), in.Target)
 	if err == nil {
 		err = s.mayRollBack(c, found)
 	}
-	var id string
-	if err == nil {
-		id, err = s.command(c, pipeline.Event{
-			Type: pipeline.RollbackWanted, Board: c.Param("id"), Stage: c.Param("stage"), Target: in.Target, Found: &found,
-		})
+	if err != nil {
+		return "", err
 	}
-	s.submitted(c, id, err)
+	return s.command(c, pipeline.Event{
+		Type: pipeline.RollbackWanted, Board: c.Param("id"), Stage: c.Param("stage"), Target: in.Target, Found: &found,
+	})
 }
 
 func (s *Server) startPipeline(c *gin.Context) {

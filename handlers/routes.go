@@ -55,7 +55,7 @@ func (s *Server) api() []route {
 	get, post, put := http.MethodGet, http.MethodPost, http.MethodPut
 	routes := []route{
 		{get, "/executions", reading, s.listExecutions, "List executions, newest first",
-			append([]param{{"forge", "string", "name of the forge entry"}, {"repo", "string", "owner/name"}, {"sha", "string", "commit"}, {"status", "string", "such as Succeeded"}, followable}, paging...),
+			append([]param{{"forge", "string", "name of the forge entry"}, {"repo", "string", "owner/name"}, {"sha", "string", "commit"}, {"pipeline", "string", "ID of a pipeline"}, {"status", "string", "such as Succeeded"}, followable}, paging...),
 			body{}, 200, asJSON(pipeline.Page[executionItem]{})},
 		{get, "/executions/{id}", reading, s.getExecution, "One execution with its stages and actions", []param{followable}, body{}, 200, asJSON(executionDetail{})},
 		{post, "/executions/{id}/stop", writing, s.stopExecution, "Stop an execution", nil, asJSON(stopRequest{}), 202, asJSON(submitted{})},
@@ -168,6 +168,11 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.POST("/executions/:id/reject", write, s.rejectForm)
 	web.POST("/executions/:id/retry", write, s.retryForm)
 	web.POST("/executions/:id/rerun", write, s.rerunForm)
+	web.GET("/pipelines", read, s.pipelinesPage)
+	web.GET("/pipelines/:id", read, s.pipelinePage)
+	web.POST("/pipelines/:id/start", write, s.startForm)
+	web.POST("/pipelines/:id/stages/:stage/transition", write, s.transitionForm)
+	web.POST("/pipelines/:id/stages/:stage/rollback", write, s.rollbackForm)
 	web.GET("/builds/:id", read, s.buildPage)
 	web.GET("/deployments/:id", read, s.buildPage)
 	web.GET("/deliveries", read, s.deliveriesPage)

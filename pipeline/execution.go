@@ -236,21 +236,23 @@ func (x *Execution) Artifacts() []Artifact {
 
 // Summary is an execution as lists show it.
 type Summary struct {
-	ID        string    `json:"id"`
-	Forge     string    `json:"forge"`
-	Repo      string    `json:"repo"`
-	Pipeline  string    `json:"pipeline"`
-	Number    int       `json:"number"`
-	Status    Status    `json:"status"`
-	Trigger   string    `json:"trigger"`
-	SHA       string    `json:"sha"`
-	Ref       string    `json:"ref"`
-	Message   string    `json:"message,omitempty"`
-	Actor     string    `json:"actor,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	CreatedAt time.Time `json:"created_at"`
-	StartedAt time.Time `json:"started_at,omitzero"`
-	EndedAt   time.Time `json:"ended_at,omitzero"`
+	ID       string `json:"id"`
+	Forge    string `json:"forge"`
+	Repo     string `json:"repo"`
+	Pipeline string `json:"pipeline"`
+	// PipelineID is the Board's key.
+	PipelineID string    `json:"pipeline_id,omitempty"`
+	Number     int       `json:"number"`
+	Status     Status    `json:"status"`
+	Trigger    string    `json:"trigger"`
+	SHA        string    `json:"sha"`
+	Ref        string    `json:"ref"`
+	Message    string    `json:"message,omitempty"`
+	Actor      string    `json:"actor,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	EndedAt    time.Time `json:"ended_at,omitzero"`
 	// Revision is the execution's: a list never goes back to a smaller one.
 	Revision int64 `json:"revision,omitempty"`
 }
@@ -258,7 +260,7 @@ type Summary struct {
 // Summary is the execution as lists show it.
 func (x *Execution) Summary() Summary {
 	return Summary{
-		ID: x.ID, Forge: x.Repo.Forge, Repo: x.Repo.FullName(), Pipeline: x.Pipeline.Name,
+		ID: x.ID, Forge: x.Repo.Forge, Repo: x.Repo.FullName(), Pipeline: x.Pipeline.Name, PipelineID: x.Board,
 		Number: x.Number, Status: x.Status, Trigger: x.Trigger.Name(), SHA: x.Trigger.SHA,
 		Ref: x.Trigger.Ref, Message: x.Trigger.Message, Actor: x.Trigger.Actor.Login, Reason: x.Reason,
 		CreatedAt: x.CreatedAt, StartedAt: x.StartedAt, EndedAt: x.EndedAt, Revision: x.Revision,
@@ -268,6 +270,7 @@ func (x *Execution) Summary() Summary {
 // Query selects executions, newest first.
 type Query struct {
 	Forge, Repo, SHA string
+	PipelineID       string // the Board's key; with it Repo is worth naming, for speed
 	Status           Status
 	Limit            int    // 1 to 200; 0 means 50
 	After            string // the token of the page before; empty: the newest

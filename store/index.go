@@ -131,6 +131,7 @@ func matches(q pipeline.Query, x pipeline.Summary) bool {
 	return (q.Forge == "" || q.Forge == x.Forge) &&
 		(q.Repo == "" || strings.EqualFold(q.Repo, x.Repo)) &&
 		(q.Status == "" || q.Status == x.Status) &&
+		(q.PipelineID == "" || q.PipelineID == x.PipelineID) &&
 		strings.HasPrefix(strings.ToLower(x.SHA), strings.ToLower(q.SHA))
 }
 

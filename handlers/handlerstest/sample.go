@@ -30,6 +30,7 @@ const (
 // AddSamples adds executions, builds and deliveries as they look in real life,
 // as if now were the present.
 func (s *State) AddSamples(now time.Time) {
+	s.ChangeBoard(sampleBoard())
 	s.addGood(now.Add(-3 * time.Hour))
 	s.addFailed(now.Add(-12 * time.Minute))
 	s.addRunning(now.Add(-45 * time.Second))
@@ -38,6 +39,16 @@ func (s *State) AddSamples(now time.Time) {
 
 func sampleRepo() forge.Repo {
 	return forge.Repo{Forge: "github", ID: "42", Owner: "harbour", Name: "crane", DefaultBranch: "main"}
+}
+
+// sampleBoard is as the samples' executions left it.
+func sampleBoard() *pipeline.Board {
+	b := pipeline.NewBoard("github.42.default.default", sampleRepo(), "harbour-crane", "default")
+	b.Executions, b.Builds, b.Mode, b.Order = 43, 42, pipeline.SupersededMode, []string{"Source", "Build", "Deploy"}
+	b.Stages["Source"] = &pipeline.StageState{Last: RunningExecution, LastNumber: 43, LastStatus: pipeline.Succeeded}
+	b.Stages["Build"] = &pipeline.StageState{Holder: RunningExecution, Last: RunningExecution, LastNumber: 43, LastStatus: pipeline.InProgress}
+	b.Stages["Deploy"] = &pipeline.StageState{Last: GoodExecution, LastNumber: 41, LastStatus: pipeline.Succeeded, Good: GoodExecution}
+	return b
 }
 
 func sampleExecution(id string, number int, at time.Time, message string) pipeline.Execution {

@@ -223,7 +223,7 @@ func (s *State) Executions(_ context.Context, q pipeline.Query) (pipeline.Page[p
 	var all []pipeline.Summary
 	for _, x := range slices.Backward(s.executions) {
 		if (q.Forge == "" || x.Repo.Forge == q.Forge) && (q.Repo == "" || x.Repo.FullName() == q.Repo) &&
-			(q.SHA == "" || x.Trigger.SHA == q.SHA) && (q.Status == "" || x.Status == q.Status) {
+			(q.SHA == "" || x.Trigger.SHA == q.SHA) && (q.Status == "" || x.Status == q.Status) && (q.PipelineID == "" || x.Board == q.PipelineID) {
 			all = append(all, x.Summary())
 		}
 	}

@@ -127,7 +127,7 @@ func phaseBar(p pipeline.Phase, page string) Bar {
 // jobPath is the page of an action's build or deployment; empty if it has none.
 func jobPath(a pipeline.ActionExecution) string {
 	switch {
-	case a.Job == "":
+	case a.Job == "" || a.Kind == pipeline.HTTPJob:
 		return ""
 	case a.Kind == pipeline.DeployJob:
 		return "/deployments/" + a.Job

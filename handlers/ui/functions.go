@@ -16,6 +16,7 @@ func functions(version string) template.FuncMap {
 		"state":     stateOf,
 		"ago":       ago,
 		"exact":     exact,
+		"moment":    moment,
 		"took":      took,
 		"short":     shortSHA,
 		"firstLine": firstLine,
@@ -29,6 +30,9 @@ func functions(version string) template.FuncMap {
 		"history":   history,
 		"icon":      icon,
 		"isURL":     func(s string) bool { return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") },
+		"title":     title,
+		"joblink":   jobPath,
+		"meeting":   meeting,
 		"statuses": func() []pipeline.Status {
 			return []pipeline.Status{pipeline.InProgress, pipeline.Succeeded, pipeline.Failed, pipeline.Stopped, pipeline.Superseded, pipeline.Cancelled}
 		},
@@ -110,6 +114,9 @@ func exact(t time.Time) string {
 	}
 	return t.UTC().Format(time.RFC3339)
 }
+
+// moment is a time that lies ahead, for people.
+func moment(t time.Time) string { return t.UTC().Format("2 Jan 2006 15:04 MST") }
 
 // took is the time between two moments, until now if the end is missing.
 func took(now, from, to time.Time) string {

@@ -33,6 +33,8 @@ type Frame struct {
 	// User is who is signed in; Admin says that they may do everything.
 	User  string
 	Admin bool
+	// Server says that they may read what is of no repository.
+	Server bool
 	// Path is the page's own, with its query.
 	Path string
 	// Live is an address of the API whose events say that the page is out of
@@ -100,7 +102,7 @@ type Execution struct {
 	// Problems is what went wrong, the first first.
 	Problems []Problem
 	// Asks are the approvals that it waits for.
-	Asks []pipeline.Waiting
+	Asks []Ask
 	// CanAct says that the reader may change it, CanStop and CanRetry what there
 	// is to change.
 	CanAct   bool

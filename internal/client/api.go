@@ -19,8 +19,6 @@ type Execution struct {
 	Stages  []Stage `json:"stages,omitempty"`
 	Problem string  `json:"problem,omitempty"`
 	Gate    string  `json:"gate,omitempty"`
-	// PipelineID names the pipeline for Client.Pipeline.
-	PipelineID string `json:"pipeline_id,omitempty"`
 	// Approvals are those that somebody is to answer.
 	Approvals []pipeline.Waiting `json:"approvals,omitempty"`
 }
@@ -68,7 +66,7 @@ type Worker struct {
 // Executions lists executions, newest first.
 func (c *Client) Executions(ctx context.Context, q pipeline.Query) (pipeline.Page[Execution], error) {
 	query := paged(q.Limit, q.After)
-	for name, value := range map[string]string{"forge": q.Forge, "repo": q.Repo, "sha": q.SHA, "status": string(q.Status)} {
+	for name, value := range map[string]string{"forge": q.Forge, "repo": q.Repo, "sha": q.SHA, "pipeline": q.PipelineID, "status": string(q.Status)} {
 		if value != "" {
 			query.Set(name, value)
 		}

@@ -20,6 +20,11 @@
   };
   setInterval(times, 10000);
 
+  // inUse says that somebody is about to do something in a part of the page.
+  const inUse = (part) => part.contains(document.activeElement) ||
+    [...part.querySelectorAll("input:not([type=hidden])")].some((i) => i.value !== i.defaultValue) ||
+    [...part.querySelectorAll("option")].some((o) => o.selected !== o.defaultSelected && o.index > 0);
+
   // refresh fetches the page again and puts in those parts that differ.
   let busy = false, again = false;
   const refresh = async () => {
@@ -31,7 +36,11 @@
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of document.querySelectorAll("[data-part]")) {
         const other = fresh.getElementById(part.id);
-        if (!other || other.outerHTML === part.outerHTML || part.contains(document.activeElement)) continue;
+        if (!other || other.outerHTML === part.outerHTML || inUse(part)) continue;
+        for (const open of part.querySelectorAll("details[id][open]")) {
+          const same = other.querySelector("#" + CSS.escape(open.id));
+          if (same) same.open = true;
+        }
         part.replaceWith(document.adoptNode(other));
       }
       document.title = fresh.title;

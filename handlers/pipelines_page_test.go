@@ -1,0 +1,78 @@
+package handlers_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/handlers/handlerstest"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// TestPeopleSteerPipelines uses every form of a pipeline's page, without
+// JavaScript.
+func TestPeopleSteerPipelines(t *testing.T) {
+	s := sampled(t)
+	ctx := browser(t)
+	run(t, ctx, scripts(false))
+	text(t, ctx, s.URL+s.Handlers.SignInPath())
+	page := s.URL + "/pipelines/" + handlerstest.Releases
+	fill := func(form, field, value string) {
+		run(t, ctx, chromedp.Clear(chromedp.CSS(form+` [name="`+field+`"]`)), chromedp.SendKeys(chromedp.CSS(form+` [name="`+field+`"]`), value))
+	}
+	const build, staging = `form[action$="Build/transition"]`, `form[action$="Staging/transition"]`
+	run(t, ctx, chromedp.Navigate(page), chromedp.Click(chromedp.CSS("#disable-1 summary")))
+	fill(build, "reason", "the compiler is new")
+	press(t, ctx, build+" button")
+	press(t, ctx, staging+" button")
+	run(t, ctx, chromedp.Click(chromedp.CSS("#rollback-2 summary")))
+	press(t, ctx, `form[action$="Staging/rollback"] button`)
+	fill("#start form", "branch", "hotfix")
+	press(t, ctx, "#start button")
+	fill(".answer", "message", "calm enough")
+	press(t, ctx, ".answer .primary")
+	if path := get(t, ctx, chromedp.Location()); path != page {
+		t.Errorf("the answer leads to %s, want back to %s", path, page)
+	}
+	events := s.Events()
+	if len(events) != 5 {
+		t.Fatalf("got %d events: %+v", len(events), events)
+	}
+	if e := events[0]; e.Type != pipeline.TransitionFlips || e.Stage != "Build" || e.Enable || e.Reason != "the compiler is new" || e.By != "admin" {
+		t.Errorf("disabling: %+v", e)
+	}
+	if e := events[1]; e.Type != pipeline.TransitionFlips || e.Stage != "Staging" || !e.Enable {
+		t.Errorf("enabling: %+v", e)
+	}
+	if e := events[2]; e.Type != pipeline.RollbackWanted || e.Stage != "Staging" || e.Found == nil || e.Found.Number != 2 {
+		t.Errorf("rolling back: %+v", e)
+	}
+	if e := events[3]; e.Type != pipeline.ManualStart || e.Manual.Ref != "hotfix" || len(e.Manual.Revisions) != 1 || len(e.Manual.Revisions[0].Value) != 40 {
+		t.Errorf("starting: %+v", e)
+	}
+	if e := events[4]; e.Type != pipeline.ApprovalGiven || !e.Enable || e.Reason != "calm enough" || e.Stage != "Production" {
+		t.Errorf("approving: %+v", e)
+	}
+}
+
+// TestNoButtonsForReaders: who may only read sees the pipeline and nothing to
+// press.
+func TestNoButtonsForReaders(t *testing.T) {
+	s := people(t)
+	s.AddReleases(time.Now())
+	s.Allow("reader", "harbour/crane", forge.Read)
+	s.Allow("writer", "harbour/crane", forge.Write)
+	for _, path := range []string{"/pipelines/" + handlerstest.Releases, "/executions/" + handlerstest.RunningExecution} {
+		_, seen := visit(t, signInAs(t, s, "reader"), request(t, "GET", s.URL+path))
+		_, may := visit(t, signInAs(t, s, "writer"), request(t, "GET", s.URL+path))
+		if n := strings.Count(seen, "<button"); n != 1 || !strings.Contains(seen, "Sign out") || strings.Count(seen, "<form") != 1 {
+			t.Errorf("%s: the reader has %d buttons", path, n)
+		}
+		if n := strings.Count(may, "<button"); n < 2 {
+			t.Errorf("%s: the writer has %d buttons", path, n)
+		}
+	}
+}

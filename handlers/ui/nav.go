@@ -1,0 +1,59 @@
+package ui
+
+import "strings"
+
+// section is one entry of the navigation.
+type section struct {
+	name, path string
+	below      []string // paths of its pages besides those below its own
+	who        audience
+}
+
+// audience is who is shown a section.
+type audience int
+
+const (
+	everybody audience = iota
+	serverReaders
+	admins
+)
+
+var sections = []section{
+	{"Executions", "/", []string{"/executions", "/builds", "/repos"}, everybody},
+	{"Pipelines", "/pipelines", nil, everybody},
+	{"Deliveries", "/deliveries", nil, everybody},
+	{"Dead letters", "/dead-letters", nil, serverReaders},
+	{"Audit", "/audit", nil, admins},
+}
+
+// Link is an entry of the navigation as a page shows it. Current is its
+// aria-current: "page" on the page itself, "true" on one of its section.
+type Link struct{ Name, Path, Current string }
+
+// Nav is the navigation for the page's reader.
+func (f Frame) Nav() []Link {
+	var out []Link
+	for _, s := range sections {
+		if s.who == everybody || s.who == serverReaders && f.Server || f.Admin {
+			out = append(out, Link{s.name, s.path, s.current(f.Path)})
+		}
+	}
+	return out
+}
+
+func (s section) current(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	if path == s.path {
+		return "page"
+	}
+	below := s.below
+	if s.path != "/" {
+		below = append(below, s.path)
+	}
+	for _, b := range below {
+		if strings.HasPrefix(path, b+"/") {
+			return "true"
+		}
+	}
+	return ""
+}
