@@ -44,6 +44,21 @@ type stageView struct {
 	StartedAt time.Time       `json:"started_at,omitzero"`
 	EndedAt   time.Time       `json:"ended_at,omitzero"`
 	Actions   []actionView    `json:"actions"`
+	// Conditions are those that were weighed, with their rules.
+	Conditions []conditionView `json:"conditions,omitempty"`
+}
+
+// conditionView is how one condition of a stage was weighed.
+type conditionView struct {
+	Condition    pipeline.Hook            `json:"condition"` // BEFORE_ENTRY, ON_SUCCESS or ON_FAILURE
+	Result       pipeline.ConditionResult `json:"result,omitempty"`
+	Status       pipeline.ConditionStatus `json:"status,omitempty"`
+	StartedAt    time.Time                `json:"started_at,omitzero"`
+	EndedAt      time.Time                `json:"ended_at,omitzero"`
+	Message      string                   `json:"message,omitempty"` // why it isn't met
+	OverriddenBy string                   `json:"overridden_by,omitempty"`
+	Comment      string                   `json:"comment,omitempty"`
+	Rules        []actionView             `json:"rules"`
 }
 
 type actionView struct {
@@ -87,16 +102,30 @@ func (s *Server) detail(x pipeline.Execution) executionDetail {
 		for _, a := range st.Actions {
 			v.Actions = append(v.Actions, viewAction(definedAction(x.Pipeline, i, a.Name), a))
 		}
+		for _, cond := range st.Conditions {
+			v.Conditions = append(v.Conditions, viewCondition(x.Pipeline, i, cond))
+		}
 		d.Stages = append(d.Stages, v)
 	}
 	return d
+}
+
+func viewCondition(p pipeline.Pipeline, stage int, c pipeline.ConditionExecution) conditionView {
+	v := conditionView{
+		Condition: c.Hook, Result: c.Result, Status: c.Status, StartedAt: c.StartedAt, EndedAt: c.EndedAt,
+		Message: c.Message, OverriddenBy: c.OverriddenBy, Comment: c.Comment, Rules: []actionView{},
+	}
+	for _, a := range c.Rules {
+		v.Rules = append(v.Rules, viewAction(definedAction(p, stage, a.Name), a))
+	}
+	return v
 }
 
 // definedAction is the definition of an action; the zero Action if the
 // pipeline has none of that name.
 func definedAction(p pipeline.Pipeline, stage int, name string) pipeline.Action {
 	if stage < len(p.Stages) {
-		for _, a := range p.Stages[stage].Actions {
+		for _, a := range p.Stages[stage].Tasks() {
 			if a.Name == name {
 				return a
 			}

@@ -142,7 +142,7 @@ func (s *Server) executionPage(c *gin.Context) {
 	}
 	v := ui.Execution{Frame: s.frame(c, x.Repo.FullName()+" #"+x.Trigger.Name()), Execution: x, Builds: map[string]pipeline.Build{}}
 	for _, st := range x.Stages {
-		for _, a := range st.Actions {
+		for _, a := range st.Tasks() {
 			s.addAction(c.Request.Context(), &v, st, a)
 		}
 	}
@@ -152,6 +152,7 @@ func (s *Server) executionPage(c *gin.Context) {
 	}
 	v.CanAct = v.SignedIn && s.mayWrite(c, x.Repo)
 	v.CanStop = !x.Status.Ended()
+	v.Override.Stage, v.Override.Hook, _ = x.Overridable()
 	v.CanRetry = x.Status == pipeline.Failed || x.Status == pipeline.Stopped
 	if v.CanStop {
 		v.Live = apiRoot + "/executions/" + url.PathEscape(x.ID) + "?follow=1"
@@ -270,6 +271,11 @@ func (s *Server) stopForm(c *gin.Context) {
 
 func (s *Server) retryForm(c *gin.Context) {
 	_, err := s.retry(c, retryRequest{})
+	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
+}
+
+func (s *Server) overrideForm(c *gin.Context) {
+	_, err := s.override(c, overrideRequest{Stage: c.PostForm("stage"), Condition: pipeline.Hook(c.PostForm("condition")), Message: c.PostForm("message")})
 	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
 }
 

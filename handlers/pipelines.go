@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -189,6 +190,45 @@ func askedFor(x pipeline.Execution, in answerRequest) (*pipeline.Waiting, error)
 		return nil, refuse(http.StatusConflict, pipeline.InvalidApprovalToken, "the execution waits for no such approval")
 	}
 	return nil, nil
+}
+
+// overrideRequest names a condition. Stage and condition may be left out where
+// one alone keeps the execution.
+type overrideRequest struct {
+	Stage     string        `json:"stage,omitempty"`
+	Condition pipeline.Hook `json:"condition,omitempty"` // BEFORE_ENTRY or ON_SUCCESS
+	Message   string        `json:"message,omitempty"`   // why; at most 512 characters
+}
+
+func (s *Server) overrideExecution(c *gin.Context) {
+	var in overrideRequest
+	err := readJSON(c, &in)
+	var id string
+	if err == nil {
+		id, err = s.override(c, in)
+	}
+	s.submitted(c, id, err)
+}
+
+// override lets an execution past a condition. Those may who may answer what its
+// stage asks.
+func (s *Server) override(c *gin.Context, in overrideRequest) (string, error) {
+	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		return "", err
+	}
+	stage, hook, ok := x.Overridable()
+	if in.Stage == "" && !ok {
+		return "", &pipeline.Refusal{Code: pipeline.ConditionNotOverridable, Msg: "no condition that can be overridden keeps the execution"}
+	}
+	e := pipeline.Event{
+		Type: pipeline.OverrideWanted, Board: x.Board, Execution: x.ID, Stage: cmp.Or(in.Stage, stage), Hook: cmp.Or(in.Condition, hook),
+		Reason: in.Message, Revive: &x,
+	}
+	if e.Denied, err = s.denied(c, x, e.Stage, nil); err != nil {
+		return "", err
+	}
+	return s.command(c, e)
 }
 
 // command submits what a person asks of a pipeline, unless the pipeline would

@@ -60,6 +60,7 @@ func (s *Server) api() []route {
 		{get, "/executions/{id}", reading, s.getExecution, "One execution with its stages and actions", []param{followable}, body{}, 200, asJSON(executionDetail{})},
 		{post, "/executions/{id}/stop", writing, s.stopExecution, "Stop an execution", nil, asJSON(stopRequest{}), 202, asJSON(submitted{})},
 		{post, "/executions/{id}/retry", writing, s.retryExecution, "Retry the failed stage of an execution", nil, asJSON(retryRequest{}), 202, asJSON(submitted{})},
+		{post, "/executions/{id}/override", writing, s.overrideExecution, "Let an execution go on although a condition of its stage isn't met", nil, asJSON(overrideRequest{}), 202, asJSON(submitted{})},
 		{post, "/executions/{id}/rerun", writing, s.rerunExecution, "Start a new execution of the same commit and definition", nil, body{}, 202, asJSON(submitted{})},
 		{post, "/executions/{id}/approve", writing, s.approveExecution, "Approve what an execution waits for", nil, asJSON(answerRequest{}), 202, asJSON(submitted{})},
 		{post, "/executions/{id}/reject", writing, s.rejectExecution, "Reject what an execution waits for", nil, asJSON(answerRequest{}), 202, asJSON(submitted{})},
@@ -167,6 +168,7 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.POST("/executions/:id/approve", write, s.approveForm)
 	web.POST("/executions/:id/reject", write, s.rejectForm)
 	web.POST("/executions/:id/retry", write, s.retryForm)
+	web.POST("/executions/:id/override", write, s.overrideForm)
 	web.POST("/executions/:id/rerun", write, s.rerunForm)
 	web.GET("/pipelines", read, s.pipelinesPage)
 	web.GET("/pipelines/:id", read, s.pipelinePage)

@@ -115,6 +115,8 @@ func Advance(b *Board, e Event, rules Rules) Change {
 		s.answer()
 	case RollbackWanted:
 		s.rollback()
+	case OverrideWanted:
+		s.override()
 	case RerunRequested, ManualStart: // the orchestrator makes a start of it
 	}
 	return s.change()
@@ -218,8 +220,11 @@ func (s *step) do(e Effect) {
 // timer asks for an event to be sent back later. Its ID makes it come once.
 func (s *step) timer(x *Execution, stage string, a *ActionExecution, what string, at time.Time) {
 	id := a.Job
-	if a.Approval != nil {
+	switch {
+	case a.Approval != nil:
 		id = a.Approval.Token
+	case id == "": // a rule that waits for a time
+		id = BuildID(x.ID, stage, a.Name, a.Attempt) + ":" + itoa(int(at.Unix()))
 	}
 	s.do(Effect{Type: SetTimer, Timer: &Event{
 		V: 1, ID: "timer:" + what + ":" + id, Type: DeadlinePassed, Board: s.b.Key, At: at,
@@ -234,6 +239,8 @@ const (
 	timerStop    = "stop"
 	timerAnswer  = "answer"
 	timerOpening = "opening"
+	timerWindow  = "window" // a deployment window opens
+	timerLook    = "look"   // an alarm was waited for long enough
 )
 
 func (x *Execution) clone() *Execution {
@@ -241,17 +248,26 @@ func (x *Execution) clone() *Execution {
 	c.Annotations = slices.Clone(x.Annotations)
 	c.Stages = slices.Clone(x.Stages)
 	for i := range c.Stages {
-		c.Stages[i].Actions = slices.Clone(c.Stages[i].Actions)
-		for j := range c.Stages[i].Actions {
-			a := &c.Stages[i].Actions[j]
-			a.Earlier = slices.Clone(a.Earlier)
-			a.Artifacts = slices.Clone(a.Artifacts)
-			a.Exported = maps.Clone(a.Exported)
-			if a.Approval != nil {
-				approval := *a.Approval
-				a.Approval = &approval
-			}
+		c.Stages[i].Actions = cloneAttempts(c.Stages[i].Actions)
+		c.Stages[i].Conditions = slices.Clone(c.Stages[i].Conditions)
+		for j := range c.Stages[i].Conditions {
+			c.Stages[i].Conditions[j].Rules = cloneAttempts(c.Stages[i].Conditions[j].Rules)
 		}
 	}
 	return &c
+}
+
+func cloneAttempts(list []ActionExecution) []ActionExecution {
+	list = slices.Clone(list)
+	for j := range list {
+		a := &list[j]
+		a.Earlier = slices.Clone(a.Earlier)
+		a.Artifacts = slices.Clone(a.Artifacts)
+		a.Exported = maps.Clone(a.Exported)
+		if a.Approval != nil {
+			approval := *a.Approval
+			a.Approval = &approval
+		}
+	}
+	return list
 }

@@ -10,37 +10,80 @@ import (
 // is left to do (CodePipeline reference 1.2: actions of one run order start
 // together, the next order after all of them succeeded).
 func (s *step) proceed(x *Execution, i int) {
-	for !x.Status.Ended() && !x.Stages[i].Status.Ended() {
-		order, ok := x.nextOrder(i)
-		if x.Stages[i].running() {
-			// Only what was retried beside actions of its order starts next to them.
-			if !ok || order > x.runningOrder(i) || x.Status == Stopping || x.Stages[i].failed() != nil {
-				return
-			}
-			s.beginOrder(x, i, order)
-			continue
+	for !x.Status.Ended() && !x.Stages[i].Status.Ended() && s.advance(x, i) {
+	}
+}
+
+// advance takes the next step in stage i; false: there is something to wait for.
+func (s *step) advance(x *Execution, i int) bool {
+	sx, stopping := &x.Stages[i], x.Status == Stopping || x.Replaced
+	if c := sx.open(); c != nil {
+		s.judge(x, i, c)
+		return c.Status != ConditionInProgress
+	}
+	if !stopping {
+		switch s.weigh(x, i, BeforeEntryHook) {
+		case weighing:
+			return false
+		case unmet:
+			s.keepOut(x, i)
+			return true
+		case met:
 		}
-		if failed := x.Stages[i].failed(); failed != nil || x.Status == Stopping {
-			if x.Status != Stopping && s.retriesItself(x, i) {
-				continue
-			}
-			s.closeStage(x, i, failed)
-			return
-		}
-		if !ok {
-			s.succeedStage(x, i)
-			return
+	}
+	order, ok := x.nextOrder(i)
+	failed := sx.failed()
+	switch {
+	case sx.running():
+		// Only what was retried beside actions of its order starts next to them.
+		if !ok || order > x.runningOrder(i) || stopping || failed != nil {
+			return false
 		}
 		s.beginOrder(x, i, order)
+	case stopping:
+		s.stopStage(x, i)
+	case failed != nil:
+		return s.failing(x, i, failed.Error.Message)
+	case ok:
+		s.beginOrder(x, i, order)
+	default:
+		return s.completing(x, i)
 	}
+	return true
 }
 
 func (s *step) beginOrder(x *Execution, i, order int) {
 	for j, a := range x.Pipeline.Stages[i].Actions {
 		if a.RunOrder == order && x.Stages[i].Actions[j].Status == Pending {
-			s.begin(x, i, j)
+			s.begin(x, x.taskAt(i, j))
 		}
 	}
+}
+
+// task is an action, or a rule of a condition: the stage, the definition, and
+// the latest attempt.
+type task struct {
+	i   int
+	def Action
+	a   *ActionExecution
+}
+
+func (x *Execution) taskAt(i, j int) task {
+	return task{i, x.Pipeline.Stages[i].Actions[j], &x.Stages[i].Actions[j]}
+}
+
+// task is that of a name.
+func (x *Execution) task(i int, name string) (task, bool) {
+	a := x.Stages[i].Action(name)
+	if a == nil {
+		return task{}, false
+	}
+	for _, def := range x.Pipeline.Stages[i].Tasks() {
+		if def.Name == name {
+			return task{i, def, a}, true
+		}
+	}
+	return task{}, false
 }
 
 // runningOrder is the run order of the actions of stage i that run; there are
@@ -66,23 +109,83 @@ func (s *step) succeedStage(x *Execution, i int) {
 	s.arrive(x, i+1)
 }
 
-// closeStage ends a stage that failed or was stopped, and x with it.
-func (s *step) closeStage(x *Execution, i int, failed *ActionExecution) {
-	sx := &x.Stages[i]
-	sx.EndedAt = s.e.At
-	back := false
-	if x.Status == Stopping {
-		sx.Status = Stopped
-		s.end(x, Stopped, x.Reason)
-	} else {
-		sx.Status = Failed
-		s.end(x, Failed, failed.Error.Message)
-		back = s.rollsBack(x, i)
+// completing ends a stage whose actions have all succeeded, if its condition
+// agrees.
+func (s *step) completing(x *Execution, i int) bool {
+	switch s.weigh(x, i, OnSuccessHook) {
+	case weighing:
+		return false
+	case met:
+		s.succeedStage(x, i)
+		return true
+	case unmet:
 	}
+	c := x.Stages[i].Condition(OnSuccessHook)
+	if c.Result == RollbackResult {
+		s.failStage(x, i, c.Message, true)
+		return true
+	}
+	return s.failing(x, i, c.Message)
+}
+
+// failing ends a stage that did not succeed, as it says what is to be done then.
+func (s *step) failing(x *Execution, i int, why string) bool {
+	if s.retriesItself(x, i) {
+		return true
+	}
+	back := false
+	if x.Pipeline.Stages[i].OnFailure.Rollback {
+		switch s.weigh(x, i, OnFailureHook) {
+		case weighing:
+			return false
+		case met:
+			back = true
+		case unmet:
+		}
+	}
+	s.failStage(x, i, why, back)
+	return true
+}
+
+// failStage ends a stage that failed, and x with it; back: an earlier execution
+// takes its place, if there is one.
+func (s *step) failStage(x *Execution, i int, why string, back bool) {
+	sx := &x.Stages[i]
+	sx.Status, sx.EndedAt = Failed, s.e.At
+	s.end(x, Failed, why)
+	back = back && s.rollsBack(x, i)
 	s.shown(x, i)
 	if !back {
 		s.release(x, i)
 	}
+}
+
+// stopStage ends a stage in which nothing runs any more, and x with it.
+func (s *step) stopStage(x *Execution, i int) {
+	sx := &x.Stages[i]
+	status := Stopped
+	if x.Status != Stopping {
+		status = Cancelled // it was replaced
+	}
+	sx.Status, sx.EndedAt = status, s.e.At
+	s.end(x, status, x.Reason)
+	s.shown(x, i)
+	s.release(x, i)
+}
+
+// keepOut ends a stage whose condition lets x not in: x goes on behind it, or
+// fails.
+func (s *step) keepOut(x *Execution, i int) {
+	sx := &x.Stages[i]
+	c := sx.Condition(BeforeEntryHook)
+	if c.Result != SkipResult {
+		s.failStage(x, i, c.Message, false)
+		return
+	}
+	sx.Status, sx.EndedAt = Skipped, s.e.At
+	s.shown(x, i)
+	s.release(x, i)
+	s.arrive(x, i+1)
 }
 
 // nextOrder is the lowest run order of stage i with an action that was not
@@ -95,6 +198,16 @@ func (x *Execution) nextOrder(i int) (int, bool) {
 		}
 	}
 	return order, found
+}
+
+// open is the condition whose rules are at work; nil if there is none.
+func (sx *StageExecution) open() *ConditionExecution {
+	for k := range sx.Conditions {
+		if sx.Conditions[k].Status == ConditionInProgress {
+			return &sx.Conditions[k]
+		}
+	}
+	return nil
 }
 
 func (sx *StageExecution) running() bool {
@@ -110,36 +223,37 @@ func (sx *StageExecution) failed() *ActionExecution {
 	return nil
 }
 
-// begin starts one action: its variables are filled in, its inputs found
+// begin starts one action or rule: its variables are filled in, its inputs found
 // (CodePipeline reference 3.3, 3.12). What it needs no worker for ends here and
 // now.
-func (s *step) begin(x *Execution, i, j int) {
-	def, a := x.Pipeline.Stages[i].Actions[j], &x.Stages[i].Actions[j]
+func (s *step) begin(x *Execution, t task) {
+	def, a := t.def, t.a
 	a.Status, a.QueuedAt = InProgress, s.e.At
 	a.Attempt++
 	if def.Category == Source {
 		s.beginSource(x, a)
 		return
 	}
-	settings, err := x.settle(i, j, s.rules)
+	settings, err := x.settle(t, s.rules)
 	if err == nil {
 		a.Resolved = settings
-		_, err = x.Inputs(x.Stages[i].Name, a.Name)
+		_, err = x.Inputs(x.Stages[t.i].Name, a.Name)
 	}
 	kind := def.kind()
 	switch {
 	case err != nil:
 		s.fail(a, ConfigurationError, err.Error(), BuildFailed)
 	case def.Category == Approval:
-		s.ask(x, i, j)
+		s.ask(x, t)
+	case def.Category == Rule && s.beginRule(x, t):
 	case kind == "":
 		s.fail(a, ConfigurationError, fmt.Sprintf("nothing here performs actions of category %q by provider %q", def.Category, def.Provider), BuildFailed)
 	default:
-		if a.Kind = kind; kind == BuildJob {
+		if kind == BuildJob {
 			s.b.Builds++
 			a.Number = s.b.Builds
 		}
-		s.enqueue(x, i, j, time.Time{})
+		s.enqueue(x, t, time.Time{})
 	}
 }
 
@@ -162,7 +276,7 @@ func (a Action) kind() JobKind {
 		return BuildJob
 	case a.Provider == CodeDeployProvider:
 		return DeployJob
-	case a.Provider == HTTPProvider:
+	case a.Provider == HTTPProvider, a.Provider == AlarmProvider, a.Provider == PrometheusProvider:
 		return HTTPJob
 	case a.Provider != "":
 		return ""
@@ -175,9 +289,9 @@ func (a Action) kind() JobKind {
 }
 
 // enqueue hands the present attempt to the queue.
-func (s *step) enqueue(x *Execution, i, j int, notBefore time.Time) {
-	def, a := x.Pipeline.Stages[i].Actions[j], &x.Stages[i].Actions[j]
-	stage := x.Stages[i].Name
+func (s *step) enqueue(x *Execution, t task, notBefore time.Time) {
+	def, a, stage := t.def, t.a, x.Stages[t.i].Name
+	a.Kind = def.kind()
 	if a.Kind == DeployJob {
 		a.Job = DeploymentID(x.ID, stage, a.Name, a.Attempt)
 	} else {
@@ -198,53 +312,50 @@ func (s *step) fail(a *ActionExecution, code, message string, outcome BuildStatu
 	a.Error = &ActionError{Code: code, Message: message}
 }
 
-// attempt finds the running attempt that the event speaks of; a is nil if
+// attempt finds the running attempt that the event speaks of; ok is false if
 // there is none any more.
-func (s *step) attempt() (x *Execution, i, j int, a *ActionExecution) {
+func (s *step) attempt() (x *Execution, t task, ok bool) {
 	live := s.b.Live[s.e.Execution]
 	if live == nil {
-		return nil, 0, 0, nil
+		return nil, t, false
 	}
-	i = live.stageIndex(s.e.Stage)
+	i := live.stageIndex(s.e.Stage)
 	if i < 0 {
-		return nil, 0, 0, nil
+		return nil, t, false
 	}
-	j = slices.IndexFunc(live.Stages[i].Actions, func(a ActionExecution) bool { return a.Name == s.e.Action })
-	if j < 0 {
-		return nil, 0, 0, nil
-	}
-	if a := live.Stages[i].Actions[j]; a.Attempt != s.e.Attempt || a.Status != InProgress {
-		return nil, 0, 0, nil
+	if t, ok = live.task(i, s.e.Action); !ok || t.a.Attempt != s.e.Attempt || t.a.Status != InProgress {
+		return nil, t, false
 	}
 	x = s.execution(s.e.Execution)
-	return x, i, j, &x.Stages[i].Actions[j]
+	t, ok = x.task(i, s.e.Action)
+	return x, t, ok
 }
 
-// work is attempt, for what workers say: nobody works at an approval.
-func (s *step) work() (x *Execution, i, j int, a *ActionExecution) {
-	if x, i, j, a = s.attempt(); a != nil && a.Job == "" {
-		return nil, 0, 0, nil
+// work is attempt, for what workers say: nobody works at an approval, nor at a
+// rule that waits for its time.
+func (s *step) work() (x *Execution, t task, ok bool) {
+	if x, t, ok = s.attempt(); ok && t.a.Job == "" {
+		return nil, t, false
 	}
-	return x, i, j, a
+	return x, t, ok
 }
 
 func (s *step) claimed() {
-	x, i, j, a := s.work()
-	if a == nil || a.Worker != "" {
+	x, t, ok := s.work()
+	if !ok || t.a.Worker != "" {
 		return
 	}
-	a.Worker, a.StartedAt = s.e.Worker, s.e.At
-	limit := s.rules.timeout(x.Pipeline.Stages[i].Actions[j])
-	s.timer(x, x.Stages[i].Name, a, timerRunning, s.e.At.Add(limit+overrun))
+	t.a.Worker, t.a.StartedAt = s.e.Worker, s.e.At
+	s.timer(x, x.Stages[t.i].Name, t.a, timerRunning, s.e.At.Add(s.rules.timeout(t.def)+overrun))
 }
 
 // ended takes an attempt's result.
 func (s *step) ended() {
-	x, i, j, a := s.work()
-	if a == nil || s.e.Outcome == nil {
+	x, t, ok := s.work()
+	if !ok || s.e.Outcome == nil {
 		return
 	}
-	o := s.e.Outcome
+	o, a := s.e.Outcome, t.a
 	a.Artifacts, a.Exported, a.Outcome, a.EndedAt = o.Artifacts, o.Exported, o.Status, s.e.At
 	if a.Worker == "" {
 		a.Worker, a.StartedAt = s.e.Worker, s.e.At
@@ -252,18 +363,18 @@ func (s *step) ended() {
 	x.Annotations = append(x.Annotations, o.Annotations...)
 	switch o.Status {
 	case BuildSucceeded:
-		s.succeed(x, i, j)
+		s.succeed(x, t)
 	case BuildStopped:
 		a.Status = Abandoned
 		a.Error = &ActionError{Code: JobFailed, Message: orText(o.Message, "stopped")}
 	case BuildTimedOut:
 		s.fail(a, TimedOut, orText(o.Message, "timed out"), o.Status)
 	case BuildFault:
-		s.infrastructure(x, i, j, SystemUnavailable, orText(o.Message, "the service failed"))
+		s.infrastructure(x, t, SystemUnavailable, orText(o.Message, "the service failed"))
 	case BuildFailed:
 		if o.Retry && a.Retried < buildRetryLimit && x.Status != Stopping {
 			retried := a.Retried + 1
-			s.again(x, i, j, time.Time{})
+			s.again(x, t, time.Time{})
 			a.Retried = retried
 			break
 		}
@@ -271,7 +382,7 @@ func (s *step) ended() {
 	default:
 		s.fail(a, JobFailed, orText(o.Message, "failed"), BuildFailed)
 	}
-	s.proceed(x, i)
+	s.proceed(x, t.i)
 }
 
 // buildRetryLimit is the most that a buildspec may ask for (CodeBuild
@@ -280,8 +391,8 @@ const buildRetryLimit = 100
 
 // succeed ends an action whose worker says that it went well, if it made what
 // it should.
-func (s *step) succeed(x *Execution, i, j int) {
-	def, a := x.Pipeline.Stages[i].Actions[j], &x.Stages[i].Actions[j]
+func (s *step) succeed(x *Execution, t task) {
+	def, a := t.def, t.a
 	missing := x.lacks(def, a.Artifacts)
 	switch {
 	case tooLarge(a.Exported):
@@ -302,24 +413,24 @@ const unbegunLimit = 20
 // lost ends an attempt whose worker is gone; the next one starts by itself
 // unless too many were lost.
 func (s *step) lost() {
-	x, i, j, a := s.work()
+	x, t, ok := s.work()
 	switch {
-	case a == nil:
+	case !ok:
 		return
-	case s.e.Unbegun && a.Unbegun < unbegunLimit && x.Status != Stopping:
-		a.Unbegun++
-		s.again(x, i, j, time.Time{})
+	case s.e.Unbegun && t.a.Unbegun < unbegunLimit && x.Status != Stopping:
+		t.a.Unbegun++
+		s.again(x, t, time.Time{})
 	default:
-		s.infrastructure(x, i, j, RunnerLost, "the worker of this attempt is gone")
+		s.infrastructure(x, t, RunnerLost, "the worker of this attempt is gone")
 	}
-	s.proceed(x, i)
+	s.proceed(x, t.i)
 }
 
 // retryDelay spaces attempts that the service failed.
 const retryDelay = 2 * time.Second
 
-func (s *step) infrastructure(x *Execution, i, j int, code, message string) {
-	a := &x.Stages[i].Actions[j]
+func (s *step) infrastructure(x *Execution, t task, code, message string) {
+	a := t.a
 	a.Lost++
 	if x.Status == Stopping || a.Lost > s.rules.retries() {
 		s.fail(a, code, fmt.Sprintf("%s (attempt %d)", message, a.Attempt), BuildFault)
@@ -329,28 +440,28 @@ func (s *step) infrastructure(x *Execution, i, j int, code, message string) {
 	if code != RunnerLost {
 		notBefore = s.e.At.Add(retryDelay * time.Duration(a.Lost))
 	}
-	s.again(x, i, j, notBefore)
+	s.again(x, t, notBefore)
 }
 
 // again makes an action's next attempt.
-func (s *step) again(x *Execution, i, j int, notBefore time.Time) {
-	a := &x.Stages[i].Actions[j]
+func (s *step) again(x *Execution, t task, notBefore time.Time) {
+	a := t.a
 	*a = ActionExecution{
 		Name: a.Name, Status: InProgress, Attempt: a.Attempt + 1, Lost: a.Lost, Unbegun: a.Unbegun, Retried: a.Retried, Kind: a.Kind,
 		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job), Resolved: a.Resolved,
 	}
-	s.enqueue(x, i, j, notBefore)
+	s.enqueue(x, t, notBefore)
 }
 
 // refused ends an attempt that can't be given to any worker.
 func (s *step) refused() {
-	x, i, _, a := s.work()
-	if a == nil {
+	x, t, ok := s.work()
+	if !ok {
 		return
 	}
-	s.fail(a, ConfigurationError, orText(s.e.Reason, "the job can't be given out"), BuildFault)
-	s.cancel(x, a, s.e.Reason)
-	s.proceed(x, i)
+	s.fail(t.a, ConfigurationError, orText(s.e.Reason, "the job can't be given out"), BuildFault)
+	s.cancel(x, x.Stages[t.i].Name, t.a, s.e.Reason)
+	s.proceed(x, t.i)
 }
 
 func orText(s, fallback string) string {

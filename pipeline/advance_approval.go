@@ -1,9 +1,8 @@
 package pipeline
 
 // ask begins a manual approval (CodePipeline reference 3.9).
-func (s *step) ask(x *Execution, i, j int) {
-	def, a := x.Pipeline.Stages[i].Actions[j], &x.Stages[i].Actions[j]
-	stage := x.Stages[i].Name
+func (s *step) ask(x *Execution, t task) {
+	def, a, stage := t.def, t.a, x.Stages[t.i].Name
 	a.StartedAt = s.e.At
 	a.Approval = &ApprovalState{
 		Token:   approvalToken(x.ID, stage, a.Name, a.Attempt),

@@ -68,7 +68,7 @@ func (p *player) send(e Event) {
 }
 
 func (p *player) play() {
-	switch rapid.SampledFrom([]string{"start", "start", "job", "job", "job", "job", "repeat", "stop", "flip", "timer", "pull", "retry", "answer", "answer", "rollback"}).Draw(p.rt, "what") {
+	switch rapid.SampledFrom([]string{"start", "start", "job", "job", "job", "job", "repeat", "stop", "flip", "timer", "pull", "retry", "answer", "answer", "rollback", "override", "late"}).Draw(p.rt, "what") {
 	case "start":
 		p.start()
 	case "job":
@@ -104,8 +104,50 @@ func (p *player) play() {
 			target := rapid.SampledFrom(p.ids).Draw(p.rt, "target")
 			p.send(Event{Type: RollbackWanted, Stage: "Deploy", Target: target, Found: p.w.all[target]})
 		}
+	case "override":
+		p.override()
+	case "late":
+		p.w.now = p.w.now.Add(time.Hour)
 	case "pull":
 		p.send(Event{Type: PullChanged, Pull: &forge.PullRequest{Number: 1, HeadRepoID: "1", BaseRepoID: "1", HeadRef: "feat"}, Reason: "closed"})
+	}
+}
+
+// conditions gives the stages some to weigh.
+func (p *player) conditions(def *Pipeline) {
+	rules := func(hook string) []Action {
+		return []Action{
+			rule(hook+":alarm", AlarmProvider, map[string]string{ConfigWaitTime: rapid.SampledFrom([]string{"0s", "10m0s"}).Draw(p.rt, "wait")}),
+			rule(hook+":window", WindowProvider, map[string]string{ConfigCron: "* 0-30 * * * ?", ConfigWait: "true"}),
+			rule(hook+":run", CommandsProvider, nil),
+		}[rapid.IntRange(0, 2).Draw(p.rt, "rules"):]
+	}
+	if rapid.Bool().Draw(p.rt, "before") {
+		result := rapid.SampledFrom([]ConditionResult{FailResult, SkipResult}).Draw(p.rt, "else")
+		def.Stages[2].BeforeEntry = &Condition{Result: result, Rules: rules("before")}
+	}
+	if rapid.Bool().Draw(p.rt, "on success") {
+		result := rapid.SampledFrom([]ConditionResult{FailResult, RollbackResult}).Draw(p.rt, "else")
+		def.Stages[2].OnSuccess = &Condition{Result: result, Rules: rules("on_success")}
+	}
+	if rapid.Bool().Draw(p.rt, "on failure") {
+		def.Stages[2].OnFailure.When = &Condition{Rules: rules("on_failure")}
+	}
+}
+
+func (p *player) override() {
+	for _, id := range p.sorted() {
+		x := p.w.all[id]
+		stage, hook, ok := x.Overridable()
+		if !ok {
+			continue
+		}
+		e := Event{Type: OverrideWanted, Execution: id, Stage: stage, Hook: hook, Revive: x, At: p.w.now}
+		if Check(p.w.b, e) == nil {
+			delete(p.ended, id) // the other way back
+		}
+		p.send(e)
+		return
 	}
 }
 
@@ -172,6 +214,8 @@ func (p *player) start() {
 	}
 	def.Stages[1].OnFailure.Retry = rapid.SampledFrom([]RetryMode{"", FailedActions, AllActions}).Draw(p.rt, "itself")
 	def.Stages[2].OnFailure.Rollback = rapid.Bool().Draw(p.rt, "back")
+	def.CancelOnUpdate = rapid.Bool().Draw(p.rt, "cancels")
+	p.conditions(&def)
 	s := &Start{ID: id, Pipeline: def, Repo: p.w.b.Repo, Trigger: Trigger{SHA: id, Ref: "refs/heads/main"}}
 	if rapid.IntRange(0, 3).Draw(p.rt, "pull") == 0 {
 		s.Trigger.Pull = &forge.PullRequest{Number: 1, HeadSHA: id, HeadRef: "feat", HeadRepoID: "1", BaseRepoID: "1"}
@@ -187,7 +231,7 @@ func (p *player) attempts() []Event {
 	var open []Event
 	for _, id := range p.sorted() {
 		for _, st := range p.w.all[id].Stages {
-			for _, a := range st.Actions {
+			for _, a := range st.Tasks() {
 				if a.Status == InProgress {
 					open = append(open, Event{Execution: id, Stage: st.Name, Action: a.Name, Attempt: a.Attempt})
 				}
@@ -228,6 +272,16 @@ func (p *player) finishOne() bool {
 		return false
 	}
 	e := open[0]
+	_, a, _ := p.w.all[e.Execution].Task(e.Stage, e.Action)
+	if a.Job == "" { // a rule that waits for its time
+		p.w.now = p.w.now.Add(time.Hour)
+		for _, t := range slices.Clone(p.w.timer) {
+			if !t.At.After(p.w.now) && (t.Reason == timerWindow || t.Reason == timerLook) {
+				p.w.send(t)
+			}
+		}
+		return true
+	}
 	e.Type, e.Outcome = JobEnded, &Outcome{Status: BuildSucceeded}
 	p.send(e)
 	return true
@@ -273,7 +327,7 @@ func (p *player) check() {
 
 func (x *Execution) running() string {
 	for _, st := range x.Stages {
-		if st.running() {
+		if st.running() || st.open() != nil {
 			return st.Name
 		}
 	}

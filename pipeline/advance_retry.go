@@ -8,11 +8,7 @@ func (s *step) retry() {
 	if Check(s.b, s.e) != nil {
 		return
 	}
-	x := s.execution(s.e.Execution)
-	if x == nil {
-		x = s.touch(s.e.Revive.clone())
-		x.Status, x.Reason, x.EndedAt, x.Stop = InProgress, "", time.Time{}, StopCancel
-	}
+	x := s.revived()
 	i := x.stageIndex(s.e.Stage)
 	if x.Pipeline.Mode != ParallelMode {
 		s.stage(s.e.Stage).Holder = x.ID
@@ -32,13 +28,19 @@ func (s *step) restart(x *Execution, i int, mode RetryMode) {
 		if a.Status != Failed && a.Status != Abandoned && (mode != AllActions || a.Status != Succeeded) {
 			continue
 		}
-		again := ActionExecution{Name: a.Name, Attempt: a.Attempt, Earlier: a.Earlier}
-		if a.Job != "" {
-			again.Earlier = append(again.Earlier, a.Job)
-		}
-		*a = again
+		*a = a.blank()
 	}
+	sx.forgetConditions()
 	s.shown(x, i)
+}
+
+// blank is an action that is to be tried again: it remembers its attempts.
+func (a ActionExecution) blank() ActionExecution {
+	again := ActionExecution{Name: a.Name, Attempt: a.Attempt, Earlier: a.Earlier}
+	if a.Job != "" {
+		again.Earlier = append(again.Earlier, a.Job)
+	}
+	return again
 }
 
 // retriesItself starts a failed stage again where its definition says so: once

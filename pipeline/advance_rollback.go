@@ -14,12 +14,12 @@ func (s *step) rollback() {
 	s.goBack(s.e.Found, s.e.Stage, "ManualRollback")
 }
 
-// rollsBack goes back where a stage that failed says so, and there is something
-// to go back to. The lock passes from x to the rollback, so that nobody who
+// rollsBack goes back from a stage that failed, where there is something to go
+// back to. The lock passes from x to the rollback, so that nobody who
 // waits comes between (CodePipeline reference 3.7).
 func (s *step) rollsBack(x *Execution, i int) bool {
 	st := s.stage(x.Stages[i].Name)
-	if !x.Pipeline.Stages[i].OnFailure.Rollback || x.Target != "" || x.Pipeline.Mode == ParallelMode || i == 0 ||
+	if x.Target != "" || x.Pipeline.Mode == ParallelMode || i == 0 ||
 		st.Holder != x.ID || st.Good == "" || st.GoodDefinition != x.Pipeline.Stages[i].digest() {
 		return false
 	}
@@ -54,7 +54,7 @@ func (s *step) goBack(t *Execution, stage, why string) {
 	}
 	x.Stages = x.Stages[:i+1]
 	x.Pipeline.Stages = slices.Clone(x.Pipeline.Stages[:i+1])
-	x.Pipeline.Stages[i].OnFailure = OnFailure{}
+	x.Pipeline.Stages[i].OnFailure, x.Pipeline.Stages[i].BeforeEntry, x.Pipeline.Stages[i].OnSuccess = OnFailure{}, nil, nil
 	x.Stages[i] = StageExecution{Name: stage}
 	for _, a := range t.Stages[i].Actions {
 		x.Stages[i].Actions = append(x.Stages[i].Actions, ActionExecution{Name: a.Name})

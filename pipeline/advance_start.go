@@ -51,6 +51,7 @@ func (s *step) start() {
 	}
 	if in.Problem == nil { // what stands in for an unreadable definition says nothing
 		s.define(in.Pipeline)
+		s.update(in.Pipeline, in.Trigger)
 	}
 	if s.supersedeOlderHeads(x); !x.Status.Ended() {
 		s.arrive(x, 0)
@@ -66,12 +67,41 @@ func (s *step) define(p Pipeline) {
 	}
 }
 
+// update ends the executions whose definition p replaces, where they want that:
+// those in front of a stage at once, those inside when what runs has ended
+// (CodePipeline reference 3.11). Pull requests and other branches have
+// definitions of their own.
+func (s *step) update(p Pipeline, t Trigger) {
+	for _, id := range s.liveIDs() {
+		o := s.b.Live[id]
+		if !o.Pipeline.CancelOnUpdate || o.Target != "" || o.Trigger.Pull != nil || t.Pull != nil || o.Trigger.Ref != t.Ref ||
+			o.Status != InProgress || o.Replaced || o.Pipeline.digest() == p.digest() {
+			continue
+		}
+		x := s.execution(id)
+		inside := slices.IndexFunc(x.Stages, func(sx StageExecution) bool { return sx.Status == InProgress })
+		if inside < 0 {
+			s.end(x, Cancelled, replacedReason)
+			continue
+		}
+		x.Replaced, x.Reason = true, replacedReason
+		s.proceed(x, inside)
+	}
+}
+
+const replacedReason = "the pipeline's definition was replaced"
+
+// digest tells whether a pipeline is defined as it was.
+func (p Pipeline) digest() string { return digestOf(p) }
+
 // digest tells whether a stage is defined as it was: its actions with their
 // artifacts, and not what happens when it fails (CodePipeline reference 3.7).
-func (st Stage) digest() string {
-	data, err := json.Marshal(st.Actions)
+func (st Stage) digest() string { return digestOf(st.Actions) }
+
+func digestOf(definition any) string {
+	data, err := json.Marshal(definition)
 	if err != nil {
-		panic(err) // an Action is made of strings and numbers
+		panic(err) // a definition is made of strings and numbers
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])

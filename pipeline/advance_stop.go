@@ -37,27 +37,31 @@ func (s *step) halt(x *Execution, reason string, mode StopMode) {
 	}
 	x.Stages[inside].Status = Stopping
 	for j := range x.Stages[inside].Actions {
-		if x.Stages[inside].Actions[j].Status == InProgress {
-			s.haltAction(x, inside, j, mode)
+		s.haltAction(x, inside, &x.Stages[inside].Actions[j], mode)
+	}
+	if c := x.Stages[inside].open(); c != nil {
+		for j := range c.Rules {
+			s.haltAction(x, inside, &c.Rules[j], mode)
 		}
 	}
 	s.shown(x, inside)
 	s.proceed(x, inside)
 }
 
-// haltAction stops one action that runs. Nobody is at work on an approval, so
-// it ends whatever the mode is.
-func (s *step) haltAction(x *Execution, i, j int, mode StopMode) {
-	a := &x.Stages[i].Actions[j]
+// haltAction stops one action, or rule, if it runs. Nobody is at work on an
+// approval, so it ends whatever the mode is.
+func (s *step) haltAction(x *Execution, i int, a *ActionExecution, mode StopMode) {
+	stage := x.Stages[i].Name
 	switch {
+	case a.Status != InProgress:
 	case a.Job == "":
 		s.abandon(a, x.Reason)
 	case mode == StopAbandon:
-		s.cancel(x, a, x.Reason)
+		s.cancel(x, stage, a, x.Reason)
 		s.abandon(a, x.Reason)
 	case mode == StopCancel:
-		s.cancel(x, a, x.Reason)
-		s.timer(x, x.Stages[i].Name, a, timerStop, s.e.At.Add(s.rules.stopGrace()))
+		s.cancel(x, stage, a, x.Reason)
+		s.timer(x, stage, a, timerStop, s.e.At.Add(s.rules.stopGrace()))
 	case mode == StopWait:
 	}
 }
@@ -68,26 +72,15 @@ func (s *step) abandon(a *ActionExecution, why string) {
 }
 
 // cancel has the attempt's job taken out of the queue, or its worker told.
-func (s *step) cancel(x *Execution, a *ActionExecution, reason string) {
+func (s *step) cancel(x *Execution, stage string, a *ActionExecution, reason string) {
 	if a.Job == "" {
 		return
 	}
 	s.do(Effect{
 		Type: CancelJob, Execution: x.ID, Reason: reason,
 		Ref: &JobRef{ID: a.Job, Class: a.Class},
-		Job: &Job{V: 1, ID: a.Job, Kind: a.Kind, Pipeline: x.Board, Execution: x.ID, Stage: s.stageOf(x, a), Action: a.Name, Attempt: a.Attempt},
+		Job: &Job{V: 1, ID: a.Job, Kind: a.Kind, Pipeline: x.Board, Execution: x.ID, Stage: stage, Action: a.Name, Attempt: a.Attempt},
 	})
-}
-
-func (s *step) stageOf(x *Execution, a *ActionExecution) string {
-	for i := range x.Stages {
-		for j := range x.Stages[i].Actions {
-			if &x.Stages[i].Actions[j] == a {
-				return x.Stages[i].Name
-			}
-		}
-	}
-	return ""
 }
 
 // deadline is a time that came: an attempt waits or runs for too long.
@@ -96,11 +89,11 @@ func (s *step) deadline() {
 		s.opening()
 		return
 	}
-	x, i, j, a := s.attempt()
-	if a == nil {
+	x, t, ok := s.attempt()
+	if !ok {
 		return
 	}
-	limit := s.rules.timeout(x.Pipeline.Stages[i].Actions[j])
+	a, limit := t.a, s.rules.timeout(t.def)
 	switch s.e.Reason {
 	case timerQueued:
 		if a.Worker != "" || a.Job == "" {
@@ -113,9 +106,15 @@ func (s *step) deadline() {
 		s.fail(a, TimedOut, "nobody answered within "+limit.String(), BuildTimedOut)
 	case timerStop:
 		s.abandon(a, "the worker did not answer the stop")
+	case timerWindow, timerLook:
+		if a.Job == "" && a.Approval == nil {
+			s.lookAgain(x, t)
+			s.proceed(x, t.i)
+		}
+		return
 	default:
 		return
 	}
-	s.cancel(x, a, "timed out")
-	s.proceed(x, i)
+	s.cancel(x, x.Stages[t.i].Name, a, "timed out")
+	s.proceed(x, t.i)
 }

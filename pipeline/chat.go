@@ -99,8 +99,8 @@ func (o *Orchestrator) StartPull(ctx context.Context, d Delivery, e forge.Event,
 // something: a stranger's commit goes no further, whoever lets it be built.
 func harmless(stages []Stage) []Stage {
 	at := slices.IndexFunc(stages, func(s Stage) bool {
-		return s.Environment != "" || slices.ContainsFunc(s.Actions, func(a Action) bool {
-			return a.Category == Deploy || a.Category == Invoke || a.Category == Approval
+		return s.Environment != "" || slices.ContainsFunc(s.Tasks(), func(a Action) bool {
+			return a.Category == Deploy || a.Category == Approval || a.kind() == HTTPJob
 		})
 	})
 	if at < 0 {

@@ -25,6 +25,7 @@ const (
 	ApprovalGiven   EventType = "approval"    // a person approves or rejects
 	RollbackWanted  EventType = "rollback"    // a person wants what succeeded in a stage before
 	ManualStart     EventType = "manual"      // a person wants an execution
+	OverrideWanted  EventType = "override"    // a person wants a condition not to count
 )
 
 // Event is something that happened to the Board with key Board. Its ID makes
@@ -67,6 +68,7 @@ type Event struct {
 	Enable bool      `json:"enable,omitempty"`
 	Retry  RetryMode `json:"retry,omitempty"` // RetryRequested; empty means FailedActions
 	Stop   StopMode  `json:"stop,omitempty"`  // StopRequested
+	Hook   Hook      `json:"hook,omitempty"`  // OverrideWanted
 	// Token is ApprovalGiven's: that of the approval that was shown to By.
 	// Denied says why By may not approve; empty: By may.
 	Token  string `json:"token,omitempty"`

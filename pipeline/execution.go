@@ -44,6 +44,9 @@ type Execution struct {
 	Target string `json:"target,omitempty"`
 	// Stop is how the execution is being stopped, while it is Stopping.
 	Stop StopMode `json:"stop,omitempty"`
+	// Replaced: its definition was replaced, and it ends as Cancelled once what
+	// runs has ended.
+	Replaced bool `json:"replaced,omitempty"`
 }
 
 // Trigger says why an execution was started and on what revision.
@@ -91,6 +94,8 @@ type StageExecution struct {
 	// itself, at most once, and by people.
 	AutoRetries   int `json:"auto_retries,omitempty"`
 	ManualRetries int `json:"manual_retries,omitempty"`
+	// Conditions are those that were weighed, in the order of the first time.
+	Conditions []ConditionExecution `json:"conditions,omitempty"`
 }
 
 // ActionExecution is the latest attempt of one action; earlier ones are in
@@ -213,11 +218,18 @@ func (x *Execution) Stage(name string) *StageExecution {
 	return nil
 }
 
-// Action is the action of that name, or nil.
+// Action is the action, or the rule of a condition, of that name, or nil.
 func (s *StageExecution) Action(name string) *ActionExecution {
 	for i := range s.Actions {
 		if s.Actions[i].Name == name {
 			return &s.Actions[i]
+		}
+	}
+	for i := range s.Conditions {
+		for j := range s.Conditions[i].Rules {
+			if a := &s.Conditions[i].Rules[j]; a.Name == name {
+				return a
+			}
 		}
 	}
 	return nil

@@ -109,6 +109,7 @@ type reader struct {
 	nameAt   *yaml.Node
 	source   source
 	actions  []*actionAt
+	rules    []*actionAt
 	places   map[place]position
 }
 
@@ -119,7 +120,7 @@ type source struct {
 }
 
 // laterPipelineKeys are those of section 6 that nothing here acts on yet.
-var laterPipelineKeys = []string{"extends", "concurrency", "max_parallel", "matrix", "needs", "retry", "soak", "cancelSuperseded", "onUpdate", "onAbandon", "instance", "newBranch"}
+var laterPipelineKeys = []string{"extends", "concurrency", "max_parallel", "matrix", "needs", "retry", "soak", "cancelSuperseded", "onAbandon", "instance", "newBranch"}
 
 // keys calls what reads each key. One that is unknown, or not supported, is an
 // error: nothing in a pipeline file is left out silently.
@@ -163,7 +164,7 @@ func (r *reader) document() {
 		on = e.Value
 	}
 	r.keys(r.f.Root, "", map[string]func(specfile.Entry){
-		"slipway": set(r.version), "name": r.name, "mode": r.mode, "supersede": r.supersede, "variables": r.variables,
+		"slipway": set(r.version), "name": r.name, "mode": r.mode, "supersede": r.supersede, "onUpdate": r.onUpdate, "variables": r.variables,
 		"on": set(trigger), "triggers": set(trigger), "sources": r.sources,
 		"source_stage": func(e specfile.Entry) { r.source.stage = r.named(e.Value, e.Path, anyName, r.source.stage) },
 		"stages":       set(func(e specfile.Entry) { stages = e.Value }),
@@ -251,6 +252,16 @@ func (r *reader) supersede(e specfile.Entry) {
 		r.f.Errorf(orKey(e), specfile.CodeValue, "supersede: want approvals, have %q", text)
 	}
 	r.p.SupersedeApprovals = true
+}
+
+func (r *reader) onUpdate(e specfile.Entry) {
+	switch text, _ := r.f.Text(e.Value, e.Path); text {
+	case "continue":
+	case "cancel":
+		r.p.CancelOnUpdate = true
+	default:
+		r.f.Errorf(orKey(e), specfile.CodeValue, "onUpdate: want continue or cancel, have %q", text)
+	}
 }
 
 func (r *reader) variables(e specfile.Entry) {

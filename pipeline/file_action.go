@@ -50,6 +50,7 @@ var (
 // actionAt is an action with what the checks of the whole pipeline need.
 type actionAt struct {
 	stage, index int
+	hook         Hook // of a rule; "" for an action
 	kind         kind
 	where        string
 	at           *yaml.Node // the action
@@ -195,6 +196,8 @@ func (r *reader) required(a *Action, x *actionAt, name string) {
 		miss("commands")
 	case a.Provider == CodeDeployProvider && a.Configuration[ConfigGroup] == "":
 		miss("group")
+	case a.Provider == PrometheusProvider && a.Configuration[ConfigThreshold] == "":
+		miss("threshold")
 	case a.Provider == HTTPProvider && a.Configuration[ConfigURL] == "":
 		miss("url")
 	}

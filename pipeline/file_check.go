@@ -13,11 +13,12 @@ import (
 func (r *reader) check() {
 	r.outputs()
 	used := map[string]bool{}
-	for _, x := range r.actions {
+	all := slices.Concat(r.actions, r.rules)
+	for _, x := range all {
 		r.inputs(x, used)
 	}
 	r.namespaces()
-	for _, x := range r.actions {
+	for _, x := range all {
 		r.references(x)
 	}
 	if !r.f.Problems().HasErrors() {
@@ -25,7 +26,12 @@ func (r *reader) check() {
 	}
 }
 
-func (r *reader) get(x *actionAt) *Action { return &r.p.Stages[x.stage].Actions[x.index] }
+func (r *reader) get(x *actionAt) *Action {
+	if x.hook != "" {
+		return &r.p.Stages[x.stage].Condition(x.hook).Rules[x.index]
+	}
+	return &r.p.Stages[x.stage].Actions[x.index]
+}
 
 // before reports whether what stage i does at an order is done, by definition,
 // when x starts.
@@ -223,15 +229,17 @@ func oneOf(key string, known []string) (code, message string) {
 
 // doubts warns of what is allowed and most likely not meant (SP501).
 func (r *reader) doubts(used map[string]bool) {
+	for _, x := range slices.Concat(r.actions, r.rules) {
+		for _, t := range x.texts {
+			r.chosenByOthers(t)
+		}
+	}
 	for _, x := range r.actions {
 		for _, item := range x.outputs {
 			if !used[item.Text] {
 				r.f.Report(nil, specfile.Problem{Line: item.Line, Column: item.Column, Severity: specfile.Warning, Code: spDoubtful,
 					Message: "no action takes in artifact " + item.Text})
 			}
-		}
-		for _, t := range x.texts {
-			r.chosenByOthers(t)
 		}
 		deployed := slices.ContainsFunc(r.actions, func(o *actionAt) bool {
 			return o.stage == x.stage && r.get(o).Category == Deploy && x.before(r, o)

@@ -18,6 +18,7 @@ func FileSchema() []byte {
 		"name":         naming(anyName, "What the pipeline is called; its check is slipway / NAME. Default: the file's name."),
 		"mode":         schema{"enum": []string{"superseded", "queued", "parallel"}, "description": "What happens when executions meet at a stage. Default: superseded."},
 		"supersede":    schema{"const": "approvals", "description": "A newer execution takes the place of one that only waits for an approval."},
+		"onUpdate":     schema{"enum": []string{"continue", "cancel"}, "description": "What becomes of running executions when a newer one of their branch has another definition. Default: continue."},
 		"variables":    schema{"type": "object", "maxProperties": maxVariables, "additionalProperties": variableSchema(), "description": "#{variables.NAME}"},
 		"on":           onSchema(),
 		"triggers":     onSchema(),
@@ -85,16 +86,57 @@ func stageSchema() schema {
 		"name":        naming(anyName, "What the stage is called."),
 		"environment": naming(anyName, "What the stage deploys to."),
 		"actions":     schema{"type": "array", "minItems": 1, "items": schema{"anyOf": []schema{action, side}}},
-		"on_failure":  schema{"anyOf": []schema{{"const": "rollback"}, retry}},
+		"before":      conditionSchema("else", "fail", "skip"),
+		"on_success":  conditionSchema("else", "fail", "rollback"),
+		"on_failure":  schema{"anyOf": []schema{{"const": "rollback"}, retry, conditionSchema("do", "rollback")}},
 	})
 	stage["required"] = []string{"name", "actions"}
 	return stage
 }
 
-// actionSchema has an alternative for each type of action.
-func actionSchema() schema {
+// conditionSchema is a condition with its checks, or a single check.
+func conditionSchema(result string, results ...string) schema {
+	list := closed(schema{"all": schema{"type": "array", "minItems": 1, "maxItems": maxRules, "items": checkSchema(nil)}, result: schema{"enum": results}})
+	list["required"] = []string{"all"}
+	return schema{"anyOf": []schema{list, checkSchema(schema{result: schema{"enum": results}})}}
+}
+
+// checkSchema has an alternative for each type of check, with more keys.
+func checkSchema(more schema) schema {
+	keys := actionKeysSchema()
+	keys["wait"] = schema{"type": []string{"string", "boolean"}, "description": "Of a window: whether it is waited for. Else how long to wait before looking."}
+	keys["states"] = oneOrMore(schema{"enum": []string{AlarmOK, AlarmAlarm, AlarmInsufficient}})
+	keys["threshold"] = schema{"type": "string", "pattern": `^\s*(<=|>=|==|!=|<|>)\s*\S+\s*$`}
+	needs := map[string][]string{"run": {"commands"}, "prometheus": {"threshold"}}
+	var types []schema
+	for _, name := range slices.Sorted(maps.Keys(checkKinds)) {
+		k := checkKinds[name]
+		own := maps.Clone(more)
+		if own == nil {
+			own = schema{}
+		}
+		own[name] = schema{"type": "string", "description": "A rule by " + k.provider + "."}
+		types = append(types, typeSchema(own, keys, name, append([]string{"timeout"}, k.keys...), needs[name]))
+	}
+	return schema{"anyOf": types}
+}
+
+// typeSchema is one type of action or check.
+func typeSchema(own, keys schema, name string, allowed, needs []string) schema {
+	for _, key := range allowed {
+		if own[key] = keys[key]; keys[key] == nil {
+			own[key] = schema{"type": "string"}
+		}
+	}
+	one := closed(own)
+	one["required"] = append([]string{name}, needs...)
+	return one
+}
+
+// actionKeysSchema are the keys of actions that are no plain text.
+func actionKeysSchema() schema {
 	artifacts := oneOrMore(naming(artifactName, "An artifact."))
-	keys := schema{
+	return schema{
 		"order": schema{"type": "integer", "minimum": 1, "maximum": 999}, "in": artifacts, "out": artifacts,
 		"namespace": naming(spaceName, "Default: the action's name."),
 		"timeout":   schema{"type": "string", "pattern": `^[0-9.]+(ns|us|ms|s|m|h|d)([0-9.]+(ns|us|ms|s|m|h))*$`},
@@ -102,19 +144,17 @@ func actionSchema() schema {
 		"commands":  oneOrMore(schema{"type": "string"}), "exports": oneOrMore(schema{"type": "string"}), "approvers": oneOrMore(schema{"type": "string"}),
 		"method": schema{"enum": []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}},
 	}
+}
+
+// actionSchema has an alternative for each type of action.
+func actionSchema() schema {
+	keys := actionKeysSchema()
 	needs := map[string][]string{"run": {"commands"}, "codedeploy": {"group"}, "http": {"url"}}
 	var types []schema
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {
 		k := kinds[name]
 		own := schema{name: naming(anyName, fmt.Sprintf("The name of the action, %s by %s.", k.category, k.provider))}
-		for _, key := range slices.Concat(commonKeys, k.keys) {
-			if own[key] = keys[key]; keys[key] == nil {
-				own[key] = schema{"type": "string"}
-			}
-		}
-		one := closed(own)
-		one["required"] = append([]string{name}, needs[name]...)
-		types = append(types, one)
+		types = append(types, typeSchema(own, keys, name, slices.Concat(commonKeys, k.keys), needs[name]))
 	}
 	return schema{"anyOf": types}
 }

@@ -23,17 +23,19 @@ func (r *reader) stages(n *yaml.Node) {
 	}
 }
 
-var laterStageKeys = []string{"before", "on_success", "onSuccess", "beforeEntry", "concurrency", "max_parallel", "needs", "matrix", "soak", "retry", "condition", "conditions", "if", "transition"}
+var laterStageKeys = []string{"onSuccess", "beforeEntry", "concurrency", "max_parallel", "needs", "matrix", "soak", "retry", "condition", "conditions", "if", "transition"}
 
 func (r *reader) stage(n *yaml.Node, where string) {
 	s := Stage{}
 	var actions *yaml.Node
 	nameAt := n
+	hooks := map[string]specfile.Entry{}
+	later := func(e specfile.Entry) { hooks[e.Key] = e } // read with the stage in its place
 	r.keys(n, where, map[string]func(specfile.Entry){
 		"name":        func(e specfile.Entry) { nameAt = e.Value; s.Name = r.named(orKey(e), e.Path, anyName, "") },
 		"actions":     func(e specfile.Entry) { actions = e.Value },
 		"environment": func(e specfile.Entry) { s.Environment = r.named(orKey(e), e.Path, anyName, "") },
-		"on_failure":  func(e specfile.Entry) { s.OnFailure = r.onFailure(e) },
+		"before":      later, "on_success": later, "on_failure": later,
 	}, laterStageKeys)
 	switch {
 	case n.Kind != yaml.MappingNode: // said already
@@ -49,6 +51,7 @@ func (r *reader) stage(n *yaml.Node, where string) {
 	}
 	index := len(r.p.Stages)
 	r.p.Stages = append(r.p.Stages, s)
+	r.hooks(index, hooks)
 	list := r.f.List(actions, where+".actions")
 	if len(list) == 0 {
 		r.f.Errorf(orNode(actions, n), spNoActions, "%s: the stage has no actions", where)
@@ -120,13 +123,46 @@ func (r *reader) order(n *yaml.Node, where string) int {
 	return order
 }
 
-func (r *reader) onFailure(e specfile.Entry) OnFailure {
+// hooks reads what is weighed before and after the actions of a stage.
+func (r *reader) hooks(stage int, found map[string]specfile.Entry) {
+	if e, ok := found["before"]; ok {
+		r.condition(stage, BeforeEntryHook, e, map[string]ConditionResult{"fail": FailResult, "skip": SkipResult})
+	}
+	if e, ok := found["on_success"]; ok {
+		r.condition(stage, OnSuccessHook, e, map[string]ConditionResult{"fail": FailResult, "rollback": RollbackResult})
+	}
+	if e, ok := found["on_failure"]; ok {
+		r.p.Stages[stage].OnFailure = r.onFailure(stage, e)
+	}
+}
+
+// onFailure reads rollback, {retry: failed}, or {all: [checks], do: rollback}.
+func (r *reader) onFailure(stage int, e specfile.Entry) OnFailure {
 	if e.Value.Kind == yaml.MappingNode {
-		var out OnFailure
-		r.keys(e.Value, e.Path, map[string]func(specfile.Entry){
-			"retry": func(e specfile.Entry) { out.Retry = r.retryMode(e) },
-		}, []string{"all", "do", "if", "rollback"})
-		return out
+		var retry RetryMode
+		var rollback, conditional bool
+		own := map[string]func(specfile.Entry){
+			"retry": func(e specfile.Entry) { retry = r.retryMode(e) },
+			"do": func(e specfile.Entry) {
+				conditional, rollback = true, r.onFailure(stage, e).Rollback
+			},
+		}
+		for _, entry := range r.f.Map(e.Value, e.Path) {
+			conditional = conditional || own[entry.Key] == nil
+		}
+		if !conditional {
+			r.keys(e.Value, e.Path, own, nil)
+			return OnFailure{Retry: retry}
+		}
+		c := &Condition{}
+		r.checks(stage, OnFailureHook, c, e, own)
+		switch {
+		case retry != "":
+			r.f.Errorf(e.Value, spRetry, "%s: retry can't be combined with checks", e.Path)
+		case !rollback:
+			r.f.Errorf(e.Value, spResult, "%s: with checks, want do: rollback", e.Path)
+		}
+		return OnFailure{Rollback: true, When: c}
 	}
 	switch text, _ := r.f.Text(e.Value, e.Path); strings.TrimSpace(text) {
 	case "rollback":
@@ -147,7 +183,7 @@ func (r *reader) retryMode(e specfile.Entry) RetryMode {
 	case "all":
 		return AllActions
 	default:
-		r.f.Errorf(orKey(e), "SP404", "%s: want failed or all, have %.60q", e.Path, text)
+		r.f.Errorf(orKey(e), spRetry, "%s: want failed or all, have %.60q", e.Path, text)
 	}
 	return ""
 }

@@ -151,6 +151,11 @@ func TestDocumentsAndDefaults(t *testing.T) {
 // stagesFile is a file with these stages.
 func stagesFile(stages string) string { return "slipway: 1\nstages:\n" + stages }
 
+// conditionFile is a file with one stage, whose further keys begin in line 5.
+func conditionFile(keys string) string {
+	return stagesFile("- name: S\n  actions: [{build: b}]\n  " + keys + "\n")
+}
+
 // actionsFile is a file with one stage of these actions, which begin in line 5.
 func actionsFile(actions string) string {
 	return stagesFile("- name: S\n  actions:\n" + actions)
@@ -210,15 +215,30 @@ func TestMistakesInFiles(t *testing.T) {
 		{"SP303 glob", "slipway: 1\ntriggers: {push: {branches: [\"[a\"]}}\nstages: [{name: S, actions: [{build: b}]}]\n", "2:30 SP303 on.push[0].branches[0]: pattern \"[a\": [ without ]"},
 		{"SP403", "mode: parallel\n" + stagesFile("- {name: S, actions: [{build: b}], on_failure: rollback}\n"), "4:48 SP403 stages[0].on_failure: a pipeline with mode: parallel can't roll back"},
 		{"SP404", stagesFile("- {name: S, actions: [{build: b}], on_failure: {retry: never}}\n"), `3:56 SP404 stages[0].on_failure.retry: want failed or all, have "never"`},
-		{"not supported yet", "extends: x\non: {schedule: [{cron: x}], push: {tags: v}}\nsources: {app: {s3: b}, two: {}}\n" + stagesFile("- {name: S, before: {if: x}, on_success: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
+		{"SP203 comparisons", conditionFile("before: {if: x == }"), `5:16 SP203 stages[0].before.if: want VALUE == VALUE, or !=, contains, matches, with blanks around it, have "x =="`},
+		{"SP203 patterns", conditionFile("before: {if: \"x matches (?=a)\"}"), "5:16 SP203 stages[0].before.if: error parsing regexp: invalid or unsupported Perl syntax: `(?=`"},
+		{"SP203 windows", conditionFile("before: {all: [{window: \"* * 25 ? * *\", tz: Nowhere}]}"), `5:27 SP203 stages[0].before.all[0].window: hour: want 0 to 23, a list, a range or a step, have "25"
+5:47 SP203 stages[0].before.all[0].tz: want a time zone such as Europe/Berlin, have "Nowhere"`},
+		{"SP203 thresholds", conditionFile("before: {all: [{prometheus: up}, {prometheus: up, threshold: high}]}"), `5:18 SP203 stages[0].before.all[0]: prometheus needs threshold
+5:64 SP203 stages[0].before.all[1].threshold: want a comparison with a number, such as "< 0.01", have "high"`},
+		{"SP401 results", conditionFile("before: {if: x == y, else: rollback}\n  on_success: {if: x == y, else: skip}"), `5:30 SP401 stages[0].before.else: want fail or skip, have "rollback"
+6:34 SP401 stages[0].on_success.else: want fail or rollback, have "skip"`},
+		{"SP401 rules", conditionFile("before: {all: []}\n  on_success: {all: [{}]}\n  on_failure: {all: [{if: x == y}]}"), `5:11 SP401 stages[0].before: want 1 to 5 checks under all, have 0
+6:22 SP401 stages[0].on_success.all[0]: want one of alarm, build, http, if, prometheus, run or window, which says what is checked
+7:15 SP401 stages[0].on_failure: with checks, want do: rollback`},
+		{"SP402", conditionFile("before: {all: [{window: \"* * * ? * *\"}], else: skip}"), "5:11 SP402 stages[0].before: with else: skip the checks are if or http, not deploymentwindow"},
+		{"SP403 on success", "mode: parallel\n" + conditionFile("on_success: {if: x == y, else: rollback}"), "6:15 SP403 stages[0].on_success: a pipeline with mode: parallel can't roll back"},
+		{"SP404 retry with checks", conditionFile("on_failure: {all: [{if: x == y}], retry: failed}"), "5:15 SP404 stages[0].on_failure: retry can't be combined with checks"},
+		{"SP213 of a rule", conditionFile("before: {if: \"#{b.X} == y\"}"), "5:16 SP213 stages[0].before.if: #{b.X}: action b, which makes it, isn't done before"},
+		{"not supported yet", "extends: x\non: {schedule: [{cron: x}], push: {tags: v}}\nsources: {app: {s3: b}, two: {}}\n" + stagesFile("- {name: S, matrix: {if: x}, needs: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
 1:1 not-supported extends is not supported yet
 2:6 not-supported on.schedule is not supported yet
 3:17 not-supported sources.app.s3 is not supported yet
 3:25 not-supported sources.two: a second source is not supported yet
-6:13 not-supported stages[0].before is not supported yet
-6:30 not-supported stages[0].on_success is not supported yet
-6:57 not-supported stages[0].actions[0]: actions of type helm are not supported yet (a run action can do it with commands)
-6:78 not-supported stages[0].actions[1].secret is not supported yet`},
+6:13 not-supported stages[0].matrix is not supported yet
+6:30 not-supported stages[0].needs is not supported yet
+6:52 not-supported stages[0].actions[0]: actions of type helm are not supported yet (a run action can do it with commands)
+6:73 not-supported stages[0].actions[1].secret is not supported yet`},
 		{"parallel", actionsFile("  - {parallel: [], name: x}\n  - parallel: [{build: b, order: 2}]\n"), `
 5:16 SP103 stages[0].actions[0].parallel: want actions, have none
 5:20 unknown-key stages[0].actions[0].name: beside parallel only order is allowed

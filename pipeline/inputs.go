@@ -26,12 +26,13 @@ func (x *Execution) Inputs(stage, action string) ([]Input, error) {
 	if i < 0 || i >= len(x.Pipeline.Stages) {
 		return nil, fmt.Errorf("execution %s has no stage %q: %w", x.ID, stage, ErrNotFound)
 	}
-	j := slices.IndexFunc(x.Pipeline.Stages[i].Actions, func(a Action) bool { return a.Name == action })
+	tasks := x.Pipeline.Stages[i].Tasks()
+	j := slices.IndexFunc(tasks, func(a Action) bool { return a.Name == action })
 	if j < 0 {
 		return nil, fmt.Errorf("execution %s has no action %q: %w", x.ID, action, ErrNotFound)
 	}
 	var list []Input
-	for _, name := range x.Pipeline.Stages[i].Actions[j].Inputs {
+	for _, name := range tasks[j].Inputs {
 		in, ok := x.input(name)
 		switch {
 		case ok:

@@ -96,6 +96,22 @@ type HTTPOrder struct {
 	Body   string `json:"body,omitempty"`
 	// Timeout is for all tries together.
 	Timeout time.Duration `json:"timeout"`
+	// Expect is what else the answer must say, for a condition's rule; nil:
+	// nothing.
+	Expect *Expectation `json:"expect,omitempty"`
+	// Internal says that the address is the server's own choice, which no file of
+	// a repository has a say in: it may be on this host.
+	Internal bool `json:"internal,omitempty"`
+}
+
+// Expectation is what an answer must say for a rule to succeed.
+type Expectation struct {
+	Provider string   `json:"provider"` // HTTPProvider, AlarmProvider or PrometheusProvider
+	Alarm    string   `json:"alarm,omitempty"`
+	States   []string `json:"states,omitempty"` // in one of which the alarm is
+	// Operator and Threshold are what all samples of a query are compared with.
+	Operator  string `json:"operator,omitempty"`
+	Threshold string `json:"threshold,omitempty"`
 }
 
 // Inputs are the artifacts that the order's worker may open.

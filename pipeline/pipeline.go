@@ -35,8 +35,11 @@ type Pipeline struct {
 	File string `json:"file,omitempty"`
 	// SupersedeApprovals lets a newer execution take the place of one that only
 	// waits for an approval (CodePipeline reference 3.9).
-	SupersedeApprovals bool           `json:"supersede_approvals,omitempty"`
-	Variables          []VariableSpec `json:"variables,omitempty"`
+	SupersedeApprovals bool `json:"supersede_approvals,omitempty"`
+	// CancelOnUpdate ends executions once a newer one of the same branch has
+	// another definition (CodePipeline reference 3.11, onUpdate: cancel).
+	CancelOnUpdate bool           `json:"cancel_on_update,omitempty"`
+	Variables      []VariableSpec `json:"variables,omitempty"`
 }
 
 // VariableSpec declares a pipeline variable, #{variables.NAME}.
@@ -55,6 +58,10 @@ type Stage struct {
 	// server's.
 	Environment string    `json:"environment,omitempty"`
 	OnFailure   OnFailure `json:"on_failure,omitzero"`
+	// BeforeEntry is weighed before the first action, and OnSuccess after the
+	// last; nil: there is nothing to weigh.
+	BeforeEntry *Condition `json:"before_entry,omitempty"`
+	OnSuccess   *Condition `json:"on_success,omitempty"`
 }
 
 // OnFailure is what happens by itself when a stage fails, once for each stage
@@ -62,6 +69,8 @@ type Stage struct {
 type OnFailure struct {
 	Retry    RetryMode `json:"retry,omitempty"` // empty: no retry
 	Rollback bool      `json:"rollback,omitempty"`
+	// When, if set, rolls back only if all of its rules succeed.
+	When *Condition `json:"when,omitempty"`
 }
 
 // RetryMode says which actions of a failed stage run again.
@@ -84,6 +93,7 @@ const (
 	Test     Category = "Test"
 	Approval Category = "Approval"
 	Invoke   Category = "Invoke"
+	Rule     Category = "Rule" // of a condition, see Condition
 )
 
 // The providers of actions, by what a pipeline file calls them.
@@ -94,6 +104,15 @@ const (
 	ManualProvider     = "Manual"     // approve
 	CodeDeployProvider = "CodeDeploy" // codedeploy: a deployment to a group
 	HTTPProvider       = "HTTP"       // http: a request; succeeds with 2xx
+)
+
+// The providers of rules; CodeBuildProvider, CommandsProvider and HTTPProvider
+// are some too (CodePipeline reference 3.8).
+const (
+	VariableProvider   = "VariableCheck"    // if: one text compared with another
+	WindowProvider     = "DeploymentWindow" // window: the time of day
+	AlarmProvider      = "CloudWatchAlarm"  // alarm: an alerting rule of the server's Prometheus
+	PrometheusProvider = "Prometheus"       // prometheus: a query of it
 )
 
 // Action is one unit of work by a provider.
@@ -136,6 +155,23 @@ const (
 	ConfigURL    = "Url"
 	ConfigMethod = "Method"
 	ConfigBody   = "Body"
+	// ConfigVariable, ConfigOperator and ConfigValue are if's comparison.
+	ConfigVariable = "Variable"
+	ConfigOperator = "Operator"
+	ConfigValue    = "Value"
+	// ConfigCron and ConfigZone are window's times; ConfigWait, "true", waits for
+	// one.
+	ConfigCron = "Cron"
+	ConfigZone = "TimeZone"
+	ConfigWait = "Wait"
+	// ConfigAlarm and ConfigStates are alarm's; ConfigWaitTime, a duration, is
+	// how long it and prometheus wait before they look.
+	ConfigAlarm    = "AlarmName"
+	ConfigStates   = "AlarmStates"
+	ConfigWaitTime = "WaitTime"
+	// ConfigQuery, ConfigOperator and ConfigThreshold are prometheus's.
+	ConfigQuery     = "Query"
+	ConfigThreshold = "Threshold"
 )
 
 // Config is one configuration value of an action; "" if it has none.

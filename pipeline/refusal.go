@@ -30,6 +30,7 @@ const (
 	ActionNotFound                = "ActionNotFound"
 	ValidationException           = "ValidationException"
 	PermissionError               = "PermissionError"
+	ConditionNotOverridable       = "ConditionNotOverridable"
 )
 
 func refuse(code, format string, args ...any) error {
@@ -58,6 +59,8 @@ func Check(b *Board, e Event) error {
 		return checkTransition(b, e)
 	case RollbackWanted:
 		return checkRollback(b, e)
+	case OverrideWanted:
+		return checkOverride(b, e)
 	default:
 		return nil
 	}

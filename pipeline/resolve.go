@@ -68,13 +68,12 @@ func isVariableWord(s string) bool {
 // are filled in (CodePipeline reference 2.2).
 const settingsLimitBytes = 100 << 10
 
-// settle fills in the variables of action j of stage i. Its error is a
-// *UserError.
-func (x *Execution) settle(i, j int, r Rules) (*Settings, error) {
-	def := x.Pipeline.Stages[i].Actions[j]
+// settle fills in the variables of an action or rule. Its error is a *UserError.
+func (x *Execution) settle(t task, r Rules) (*Settings, error) {
+	def := t.def
 	bytes := 0
 	fill := func(text string) (string, error) {
-		value, err := Expand(text, func(namespace, key string) (string, bool) { return x.value(i, def.RunOrder, namespace, key, r) })
+		value, err := Expand(text, func(namespace, key string) (string, bool) { return x.value(t.i, def.RunOrder, namespace, key, r) })
 		if bytes += len(value); err == nil && bytes > settingsLimitBytes {
 			err = &UserError{Code: ConfigurationError, Msg: fmt.Sprintf("the action's settings have more than %d bytes", settingsLimitBytes)}
 		}

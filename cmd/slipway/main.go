@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	_ "time/tzdata" // schedules and windows name zones, and images may have none
 
 	"github.com/spf13/cobra"
 
@@ -143,7 +144,7 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand(), a.importCommand()},
 		"ask": {
 			a.executionsCommand(), a.logsCommand(), a.stopCommand(), a.retryCommand(),
-			a.startCommand(), a.approveCommand(), a.rejectCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackStageCommand(),
+			a.startCommand(), a.approveCommand(), a.rejectCommand(), a.overrideCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackStageCommand(),
 			a.deliveriesCommand(), a.explainCommand(), a.replayCommand(), a.deadLettersCommand(), a.runnersCommand(),
 			a.deploymentsCommand(), a.rollbackCommand(), a.agentsCommand(), a.tokenCommand(), a.auditCommand(), a.retentionCommand(),
 		},

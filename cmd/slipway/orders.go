@@ -123,7 +123,7 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 	return b, err
 }
 
-// action is one action of an execution: its definition, its present attempt,
+// action is one action or rule of an execution: its definition, its present attempt,
 // and its settings with their variables filled in.
 type action struct {
 	def  pipeline.Action
@@ -132,23 +132,15 @@ type action struct {
 }
 
 func actionOf(j pipeline.Job, x pipeline.Execution) (action, error) {
-	for i, st := range x.Pipeline.Stages {
-		if st.Name != j.Stage || i >= len(x.Stages) {
-			continue
-		}
-		for _, def := range st.Actions {
-			exec := x.Stages[i].Action(def.Name)
-			if def.Name != j.Action || exec == nil {
-				continue
-			}
-			a := action{def: def, exec: *exec}
-			if a.set = (pipeline.Settings{Configuration: def.Configuration, Commands: def.Commands, Environment: def.Environment}); exec.Resolved != nil {
-				a.set = *exec.Resolved
-			}
-			return a, nil
-		}
+	def, exec, ok := x.Task(j.Stage, j.Action)
+	if !ok {
+		return action{}, fmt.Errorf("execution %s has no action %s in stage %s", x.ID, j.Action, j.Stage)
 	}
-	return action{}, fmt.Errorf("execution %s has no action %s in stage %s", x.ID, j.Action, j.Stage)
+	a := action{def: def, exec: exec}
+	if a.set = (pipeline.Settings{Configuration: def.Configuration, Commands: def.Commands, Environment: def.Environment}); exec.Resolved != nil {
+		a.set = *exec.Resolved
+	}
+	return a, nil
 }
 
 // projectOf is the project that an action builds in: the one that it names, of
@@ -211,12 +203,18 @@ func (o *orders) HTTP(_ context.Context, j pipeline.Job, x pipeline.Execution) (
 		return nil, err
 	}
 	set := a.set.Configuration
-	if set[pipeline.ConfigURL] == "" {
+	order := &pipeline.HTTPOrder{
+		ID: j.ID, Method: cmp.Or(set[pipeline.ConfigMethod], "POST"), URL: set[pipeline.ConfigURL], Body: set[pipeline.ConfigBody], Timeout: j.Timeout,
+	}
+	if a.def.Category == pipeline.Rule {
+		if err := ruleOrder(o.cfg, a, order); err != nil {
+			return nil, err
+		}
+	}
+	if order.URL == "" {
 		return nil, &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: "the action has no url"}
 	}
-	return &pipeline.HTTPOrder{
-		ID: j.ID, Method: cmp.Or(set[pipeline.ConfigMethod], "POST"), URL: set[pipeline.ConfigURL], Body: set[pipeline.ConfigBody], Timeout: j.Timeout,
-	}, nil
+	return order, nil
 }
 
 // standardImage is what a build runs in that names no image: the one that AWS

@@ -79,8 +79,16 @@ func (d *definitions) define(f pipeline.FilePipeline, repo forge.Repo, p config.
 		return broken(f, projectName(p, repo))
 	}
 	for i := range f.Pipeline.Stages {
-		for j := range f.Pipeline.Stages[i].Actions {
-			d.equip(&f.Pipeline.Stages[i].Actions[j], repo, p)
+		st := &f.Pipeline.Stages[i]
+		for j := range st.Actions {
+			d.equip(&st.Actions[j], repo, p)
+		}
+		for _, h := range []pipeline.Hook{pipeline.BeforeEntryHook, pipeline.OnSuccessHook, pipeline.OnFailureHook} {
+			if c := st.Condition(h); c != nil {
+				for j := range c.Rules {
+					d.equip(&c.Rules[j], repo, p)
+				}
+			}
 		}
 		d.protect(&f.Pipeline.Stages[i], repo)
 	}
@@ -146,7 +154,7 @@ func projectNamed(cfg config.Config, repo forge.Repo, name string) (config.Proje
 func (d *definitions) mistakes(f pipeline.FilePipeline, repo forge.Repo) specfile.Problems {
 	var found specfile.Problems
 	for _, s := range f.Pipeline.Stages {
-		for _, a := range s.Actions {
+		for _, a := range s.Tasks() {
 			add := func(key, format string, args ...any) {
 				line, column := f.At(s.Name, a.Name, key)
 				found = append(found, specfile.Problem{Line: line, Column: column, Severity: specfile.Error, Code: "SP203", Message: fmt.Sprintf(format, args...)})

@@ -104,7 +104,7 @@ func (p *platform) line(ctx context.Context, x pipeline.Execution) int {
 	defer cancel()
 	best := 0
 	for _, st := range x.Stages {
-		for _, a := range st.Actions {
+		for _, a := range st.Tasks() {
 			parts := strings.SplitN(a.Class, "|", 3)
 			if a.Status != pipeline.InProgress || a.Worker != "" || len(parts) != 3 {
 				continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,9 @@ func ask(ctx context.Context, o request.Options, order pipeline.HTTPOrder, s *wo
 	if err := request.Check(r); err != nil {
 		return pipeline.Outcome{Status: pipeline.BuildFailed, Code: pipeline.ConfigurationError, Message: err.Error()}
 	}
+	if u, err := url.Parse(order.URL); err == nil && order.Internal {
+		o.Allow = append(slices.Clone(o.Allow), u.Host)
+	}
 	say("%s %s", r.Method, shownURL(order.URL))
 	answer, err := request.Do(ctx, o, r, say)
 	switch {
@@ -82,6 +86,11 @@ func ask(ctx context.Context, o request.Options, order pipeline.HTTPOrder, s *wo
 		return pipeline.Outcome{
 			Status: pipeline.BuildFailed, Code: pipeline.JobFailed, Exported: exported,
 			Message: fmt.Sprintf("the answer to %s %s was %d, not 2xx", r.Method, shownURL(order.URL), answer.Status),
+		}
+	}
+	if order.Expect != nil {
+		if why := meets(*order.Expect, answer); why != "" {
+			return pipeline.Outcome{Status: pipeline.BuildFailed, Code: pipeline.JobFailed, Exported: exported, Message: mask.String(why)}
 		}
 	}
 	return pipeline.Outcome{Status: pipeline.BuildSucceeded, Exported: exported}

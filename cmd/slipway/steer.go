@@ -79,6 +79,27 @@ func (a *app) retryCommand() *cobra.Command {
 	return c
 }
 
+func (a *app) overrideCommand() *cobra.Command {
+	var stage, condition, message string
+	var asJSON bool
+	c := a.asker("override EXECUTION", "Let an execution go on although a condition of its stage isn't met",
+		"An execution that failed by the condition goes on where it was; rules that are still at work are given up. A condition that skips its stage can't be overridden. "+serverNote,
+		cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
+			hook := pipeline.Hook(strings.ToUpper(strings.ReplaceAll(condition, "-", "_")))
+			out, err := api.Override(ctx, args[0], stage, hook, message)
+			if err != nil {
+				return err
+			}
+			return a.done(asJSON, steered{Execution: args[0], Stage: stage, Event: out.Event}, "overriding the condition of", args[0])
+		})
+	f := c.Flags()
+	f.StringVar(&stage, "stage", "", "the stage whose condition it is (default: the one that keeps the execution)")
+	f.StringVar(&condition, "condition", "", "before-entry or on-success (default: the one that keeps the execution)")
+	f.StringVar(&message, "message", "", "why, at most 512 characters")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
 func (a *app) approveCommand() *cobra.Command {
 	return a.answerCommand("approve EXECUTION", "Approve what an execution waits for",
 		"The execution goes on.", "approved", (*client.Client).Approve)

@@ -68,7 +68,7 @@ func executionBars(v Execution) []Bar {
 	sc := scale{start, end.Sub(start)}
 	var out []Bar
 	for _, st := range v.Stages {
-		for _, a := range st.Actions {
+		for _, a := range st.Tasks() {
 			b := Bar{Label: st.Name + " / " + a.Name, State: stateOf(a.Status), Href: jobPath(a)}
 			if st.Name == a.Name {
 				b.Label = a.Name

@@ -108,6 +108,12 @@ type Execution struct {
 	CanAct   bool
 	CanStop  bool
 	CanRetry bool
+	// Override is the condition that may be overridden; Stage is empty if there
+	// is none.
+	Override struct {
+		Stage string
+		Hook  pipeline.Hook
+	}
 }
 
 // Problem is one action that did not succeed.

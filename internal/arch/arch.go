@@ -12,7 +12,7 @@ var mayImport = map[string][]string{
 	"forge/bitbucket": {"forge"},
 	"forge/local":     {"forge"},
 
-	"pipeline": {"forge", "internal/specfile"},
+	"pipeline": {"forge", "internal/specfile", "internal/cron"},
 	"dispatch": {"pipeline", "forge", "deployer/fleet"},
 	"chat":     {"pipeline", "forge", "access"},
 	"queue":    {"pipeline"},
@@ -48,7 +48,9 @@ var mayImport = map[string][]string{
 	"internal/arch":    {},
 	"internal/archive": {},
 	"internal/client":  {"pipeline", "forge", "access"},
-	"internal/config":  {"internal/specfile", "pipeline", "deployer/fleet", "notify", "notify/sender"},
+	// Times, as pipeline files and deployment windows write them.
+	"internal/cron":   {},
+	"internal/config": {"internal/specfile", "pipeline", "deployer/fleet", "notify", "notify/sender"},
 	// Declarations of another system become pipeline files.
 	"internal/codepipeline": {"pipeline", "internal/specfile"},
 	"internal/redact":       {},

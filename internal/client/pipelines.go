@@ -32,6 +32,12 @@ func (c *Client) Retry(ctx context.Context, id, stage string, mode pipeline.Retr
 	return c.command(ctx, "/executions/"+url.PathEscape(id)+"/retry", map[string]string{"stage": stage, "mode": string(mode)})
 }
 
+// Override asks for an execution to go on although a condition isn't met; an
+// empty stage and hook mean the one that keeps it.
+func (c *Client) Override(ctx context.Context, id, stage string, h pipeline.Hook, message string) (Submitted, error) {
+	return c.command(ctx, "/executions/"+url.PathEscape(id)+"/override", map[string]string{"stage": stage, "condition": string(h), "message": message})
+}
+
 // Answer approves or rejects.
 type Answer struct {
 	// Stage and Action name the approval, and Token the very question; they may

@@ -47,6 +47,7 @@ type Config struct {
 	SignIn          SignIn          `yaml:"sign_in"`
 	OAuth           OAuth           `yaml:"oauth"`
 	Requests        Requests        `yaml:"requests"`
+	Prometheus      Prometheus      `yaml:"prometheus"`
 	Secrets         SecretStores    `yaml:"secrets"`
 	Limits          Limits          `yaml:"limits"`
 	Retention       Retention       `yaml:"retention"`
@@ -139,6 +140,11 @@ type Requests struct {
 
 // Allowed are the hosts of Allow.
 func (r Requests) Allowed() []string { return splitList(r.Allow) }
+
+// Prometheus answers the alarm and prometheus checks of pipelines.
+type Prometheus struct {
+	URL string `yaml:"url" env:"SLIPWAY_PROMETHEUS_URL" secret:"yes" doc:"Where the Prometheus is that alarm and prometheus checks of pipeline files ask, such as http://prometheus:9090; it may hold a user and a password."`
+}
 
 // Limits bound what is done and kept.
 type Limits struct {
