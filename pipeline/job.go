@@ -184,6 +184,10 @@ type BuildOrder struct {
 	Inputs []Input `json:"inputs,omitempty"`
 	// Retried is how often on-failure: RETRY has repeated the build already.
 	Retried int `json:"retried,omitempty"`
+	// Services run beside the build.
+	Services []Service `json:"services,omitempty"`
+	// Notes are lines for the log: what the server withholds, and why.
+	Notes []string `json:"notes,omitempty"`
 	// Stored are the values of parameters and secrets that the buildspec names,
 	// as far as this build may have them.
 	Stored []StoredValue `json:"stored,omitempty"`

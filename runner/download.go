@@ -43,6 +43,9 @@ func (r *build) download(ctx, inner context.Context) error {
 	if err := r.environment(); err != nil {
 		return err
 	}
+	if err := r.startEngine(inner); err != nil {
+		return err
+	}
 	if err := r.runtimes(inner); err != nil {
 		return err
 	}

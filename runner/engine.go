@@ -33,6 +33,9 @@ type Spec struct {
 	Place
 	Limits     pipeline.Limits
 	Privileged bool
+	// Services are started with the container, which is a Serviced then. An
+	// engine that has none refuses them with NoServices.
+	Services []pipeline.Service
 }
 
 // DriverName is the file in Spec.Work that the container runs with sh.

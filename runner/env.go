@@ -25,6 +25,9 @@ func (r *build) builtIn() []pipeline.Variable {
 		{Name: "CI", Value: "true"},
 		{Name: "SLIPWAY", Value: "true"},
 	}
+	if address := r.engineAddress(); address != "" {
+		vars = append(vars, pipeline.Variable{Name: "DOCKER_HOST", Value: address})
+	}
 	vars = append(vars, o.BuiltIn...)
 	vars = append(vars, r.inputVariables()...)
 	return append(vars,

@@ -58,15 +58,28 @@ func (r *build) provision(ctx context.Context) error {
 			r.hide(v.Name, v.Value)
 		}
 	}
+	for _, s := range r.order.Services {
+		for _, v := range s.Variables {
+			if v.Secret {
+				r.log.hide(v.Value)
+			}
+		}
+	}
 	if r.order.Source.Password != "" {
 		r.log.hide(r.order.Source.Password)
 	}
+	for _, note := range r.order.Notes {
+		r.log.line("Warning: %s", note)
+	}
 	r.log.line("Waiting for agent ping")
-	spec := Spec{Build: r.order.ID, Image: r.order.Image, Limits: r.order.Limits, Privileged: r.order.Privileged}
+	spec := Spec{Build: r.order.ID, Image: r.order.Image, Limits: r.order.Limits, Privileged: r.order.Privileged, Services: r.order.Services}
 	if err := r.occupy(ctx, spec); err != nil {
 		return err
 	}
-	return r.startShell(ctx)
+	if err := r.startShell(ctx); err != nil {
+		return err
+	}
+	return r.services(ctx)
 }
 
 // occupy takes a container that is ready, or starts one while the source is

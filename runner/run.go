@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,6 +98,7 @@ func (r *build) run(ctx context.Context) {
 		}
 		r.phase(ctx, finalizing, func() error { return nil })
 	}
+	r.tellServices(ctx)
 	r.complete(ctx)
 }
 
@@ -325,6 +327,9 @@ func (r *build) list(ctx context.Context, d *driver, commands []string, succeedi
 func (r *build) failed(command string, exit int, line int64) *commandError {
 	tail := r.log.last()
 	r.log.line("Command did not exit successfully %s exit status %d", command, exit)
+	if slices.ContainsFunc(tail, func(line string) bool { return strings.Contains(line, noEngine) }) {
+		r.log.line("Hint: a build has a Docker engine if its project on the server says docker or privileged")
+	}
 	return &commandError{
 		UserError: pipeline.UserError{Code: codeCommand, Msg: fmt.Sprintf("Error while executing command: %s. Reason: exit status %d", command, exit)},
 		command:   command, exit: exit, tail: tail, logLine: line,

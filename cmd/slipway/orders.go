@@ -95,7 +95,7 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 	b := &pipeline.BuildOrder{
 		ID: j.ID, Number: act.exec.Number, Project: projectName(p, x.Repo), Source: src, Image: o.image(p),
 		Buildspec: cmp.Or(act.set.Configuration[pipeline.ConfigBuildspec], p.Buildspec),
-		Timeout:   cmp.Or(j.Timeout, o.cfg.Limits.BuildTimeout), Trusted: j.Trusted, Privileged: p.Privileged && j.Trusted,
+		Timeout:   cmp.Or(j.Timeout, o.cfg.Limits.BuildTimeout), Trusted: j.Trusted,
 		Retried: act.exec.Retried,
 	}
 	if act.def.Provider == pipeline.CommandsProvider {
@@ -103,8 +103,9 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 			return nil, err
 		}
 	}
-	if c, ok := o.cfg.ComputeTypes[cmp.Or(j.Compute, p.Compute)]; ok {
-		b.Limits = pipeline.Limits{CPUs: c.CPUs, MemoryBytes: c.MemoryMB << 20, Processes: c.Processes}
+	b.Limits = o.limits(j.Compute, p.Compute)
+	if err := o.beside(ctx, b, p); err != nil {
+		return nil, err
 	}
 	if b.Inputs, err = inputsOf(j, x); err != nil {
 		return nil, err

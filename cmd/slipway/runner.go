@@ -253,7 +253,7 @@ func (a *app) hostEngine(cfg config.Config) (enginePlace, error) {
 // dockerEngine opens Docker. For auto it must also have the image that builds
 // use when they name none.
 func dockerEngine(ctx context.Context, cfg config.Config, o docker.Options, log *slog.Logger) (enginePlace, error) {
-	o.Data, o.Log, o.PullTimeout = cfg.Data, log, pullTime(cfg)
+	o.Data, o.Log, o.PullTimeout, o.Capabilities = cfg.Data, log, pullTime(cfg), cfg.Runner.Capabilities()
 	e, err := docker.Open(ctx, o)
 	if err != nil {
 		return enginePlace{}, fmt.Errorf("no Docker engine answers: %w", err)

@@ -79,6 +79,8 @@ type Runner struct {
 	Name   string `yaml:"name" env:"SLIPWAY_RUNNER_NAME" doc:"Its name for people. Default: the host's."`
 	// Spare makes builds that follow each other begin at once.
 	Spare time.Duration `yaml:"spare" env:"SLIPWAY_RUNNER_SPARE" doc:"For how long after a build a fresh container of its image, already started, waits for the next one; 0: never."`
+	// PrivilegedCapabilities is for hosts on which nobody may have every right.
+	PrivilegedCapabilities string `yaml:"privileged_capabilities" env:"SLIPWAY_RUNNER_PRIVILEGED_CAPABILITIES" doc:"Capabilities, comma-separated, such as SYS_ADMIN, that privileged builds and Docker engines beside builds get in place of every right."`
 }
 
 // Agent is an agent's part.
@@ -176,6 +178,9 @@ type Project struct {
 	Concurrency int               `yaml:"concurrency"`
 	Privileged  bool              `yaml:"privileged"`
 	Variables   map[string]string `yaml:"variables"`
+	// Services run beside its builds; Docker is an engine for them.
+	Services []Service    `yaml:"services"`
+	Docker   DockerEngine `yaml:"docker"`
 	// Secrets are globs of the parameters and secrets that its buildspecs may
 	// name; none means none.
 	Secrets []string `yaml:"secrets"`
@@ -297,7 +302,7 @@ func (c *Config) Check() error {
 	if c.Secrets.AWSEndpoint != "" && c.Secrets.AWSRegion == "" {
 		bad("secrets.aws_endpoint: needs aws_region")
 	}
-	errs = append(errs, c.Notifications.check(), c.checkSignIn(), c.checkProjects(), c.checkEnvironments(), c.checkGroups())
+	errs = append(errs, c.Notifications.check(), c.checkSignIn(), c.Runner.check(), c.checkProjects(), c.checkEnvironments(), c.checkGroups())
 	return errors.Join(errs...)
 }
 
@@ -335,6 +340,7 @@ func (c *Config) checkProjects() error {
 		if p.Concurrency < 0 {
 			errs = append(errs, fmt.Errorf("projects[%d].concurrency: want 0, for no limit, or more, have %d", i, p.Concurrency))
 		}
+		errs = append(errs, c.checkBeside(fmt.Sprintf("projects[%d]", i), p))
 		for _, name := range slices.Sorted(maps.Keys(p.Variables)) {
 			if strings.HasPrefix(name, "CODEBUILD_") {
 				errs = append(errs, fmt.Errorf("projects[%d].variables: %s: names beginning with CODEBUILD_ are reserved", i, name))

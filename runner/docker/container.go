@@ -21,6 +21,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 
+	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/runner"
 )
 
@@ -42,7 +43,9 @@ type box struct {
 	spec    runner.Spec
 	id      string
 	network string
-	once    sync.Once
+	// services are those beside the build.
+	services []service
+	once     sync.Once
 }
 
 // Start makes network and container, attaches, and starts.
@@ -58,13 +61,16 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Container, er
 }
 
 func (b *box) start(ctx context.Context) (err error) {
-	if b.network, err = b.engine.network(ctx); err != nil {
+	if b.network, err = b.engine.networkFor(ctx, b.spec); err != nil {
 		return err
 	}
 	if err := b.create(ctx); err != nil {
 		return err
 	}
-	return b.begin(ctx)
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	return b.startServices(ctx)
 }
 
 // begin attaches to what was created, and starts it.
@@ -125,18 +131,9 @@ func (b *box) tryCreate(ctx context.Context) error {
 
 func (b *box) hostConfig(ctx context.Context) (*container.HostConfig, error) {
 	init := true
-	limits, err := b.engine.limits(ctx)
+	resources, err := b.resources(ctx, b.spec.Limits)
 	if err != nil {
 		return nil, err
-	}
-	if l := b.spec.Limits; l.MemoryBytes > 0 {
-		limits.MemoryBytes = l.MemoryBytes
-	}
-	if l := b.spec.Limits; l.CPUs > 0 {
-		limits.CPUs = min(l.CPUs, limits.CPUs)
-	}
-	if l := b.spec.Limits; l.Processes > 0 {
-		limits.Processes = l.Processes
 	}
 	h := &container.HostConfig{
 		NetworkMode: container.NetworkMode(b.network),
@@ -146,17 +143,31 @@ func (b *box) hostConfig(ctx context.Context) (*container.HostConfig, error) {
 			{Type: mount.TypeBind, Source: b.spec.Work, Target: workPath},
 			{Type: mount.TypeBind, Source: b.spec.Source, Target: b.spec.SourcePath},
 		},
-		Resources: container.Resources{
-			Memory: limits.MemoryBytes, MemorySwap: limits.MemoryBytes,
-			NanoCPUs: int64(limits.CPUs * nanoCPU), PidsLimit: &limits.Processes,
-		},
-		Privileged: b.spec.Privileged,
+		Resources: resources,
 	}
-	if !b.spec.Privileged {
-		h.CapDrop, h.CapAdd = []string{"ALL"}, capabilities
-		h.SecurityOpt = []string{"no-new-privileges"}
-	}
+	b.engine.options.grant(h, b.spec.Privileged)
 	return h, nil
+}
+
+// resources are the limits of one container, the engine's where l names none.
+func (b *box) resources(ctx context.Context, l pipeline.Limits) (container.Resources, error) {
+	limits, err := b.engine.limits(ctx)
+	if err != nil {
+		return container.Resources{}, err
+	}
+	if l.MemoryBytes > 0 {
+		limits.MemoryBytes = l.MemoryBytes
+	}
+	if l.CPUs > 0 {
+		limits.CPUs = min(l.CPUs, limits.CPUs)
+	}
+	if l.Processes > 0 {
+		limits.Processes = l.Processes
+	}
+	return container.Resources{
+		Memory: limits.MemoryBytes, MemorySwap: limits.MemoryBytes,
+		NanoCPUs: int64(limits.CPUs * nanoCPU), PidsLimit: &limits.Processes,
+	}, nil
 }
 
 // pull gets an image, or says why it can't be had.
@@ -292,6 +303,7 @@ func (b *box) remove(ctx context.Context) {
 	if b.stream != nil {
 		b.stream.conn.Close()
 	}
+	b.removeServices(ctx)
 	b.engine.dropNetwork(ctx, b.network)
 	if b.spec.Folder == "" {
 		return

@@ -34,6 +34,10 @@ type Options struct {
 	// Limits are those of builds whose order names none. Zero means all of the
 	// host's CPUs, three quarters of its memory, and 8192 processes.
 	Limits pipeline.Limits
+	// Capabilities are what privileged builds, and Docker engines beside builds,
+	// get on top of an ordinary build's, such as SYS_ADMIN, with no filter of
+	// system calls; empty means that they get every right that there is.
+	Capabilities []string
 	// Prepared is how many networks are kept ready; 0 means 1, less none: the
 	// engine is for somebody who waits for one build.
 	Prepared int

@@ -5,19 +5,35 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/network"
+
+	"github.com/slipway-ci/slipway/runner"
 )
 
 // bridgePrefix begins the names of builds' bridges; the rules of the firewall
 // hold for all of them.
 const bridgePrefix = "slw"
 
-// makeNetwork makes the network of one build, behind the firewall.
-func (e *Engine) makeNetwork(ctx context.Context) (string, error) {
+// networkFor is a network for one build. On those kept ready the containers
+// can't reach each other, so builds with services have one of their own.
+func (e *Engine) networkFor(ctx context.Context, s runner.Spec) (string, error) {
+	if len(s.Services) > 0 {
+		return e.createNetwork(ctx, true)
+	}
+	return e.network(ctx)
+}
+
+// makeNetwork makes the network of a container alone.
+func (e *Engine) makeNetwork(ctx context.Context) (string, error) { return e.createNetwork(ctx, false) }
+
+// createNetwork makes the network of one build, of one or several containers,
+// behind the firewall.
+func (e *Engine) createNetwork(ctx context.Context, several bool) (string, error) {
 	var raised sync.WaitGroup
 	raised.Go(func() { e.firewall.raise(ctx) })
 	defer raised.Wait()
@@ -28,7 +44,7 @@ func (e *Engine) makeNetwork(ctx context.Context) (string, error) {
 		Labels: e.labels(),
 		Options: map[string]string{
 			"com.docker.network.bridge.name":       bridgePrefix + id,
-			"com.docker.network.bridge.enable_icc": "false",
+			"com.docker.network.bridge.enable_icc": strconv.FormatBool(several),
 		},
 	})
 	if err != nil {

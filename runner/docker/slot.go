@@ -52,7 +52,7 @@ func (s *slots) take(fits func(*slot) bool) *slot {
 // still being started is waited for: a new one would take longer.
 func (e *Engine) Spare(ctx context.Context, s runner.Spec) (runner.Container, runner.Place) {
 	want := wish{s.Image, s.Limits}
-	if s.Privileged || want == (wish{}) {
+	if !ordinary(s) || want == (wish{}) {
 		return nil, runner.Place{}
 	}
 	found := e.slots.take(func(s *slot) bool { return s.want == want })
@@ -75,6 +75,10 @@ func (e *Engine) Spare(ctx context.Context, s runner.Spec) (runner.Container, ru
 	e.expect(s)
 	return found.spare, found.spare.spec.Place
 }
+
+// ordinary reports whether a build like this can have a container that was
+// started ahead: it asks for nothing but an image and limits.
+func ordinary(s runner.Spec) bool { return !s.Privileged && len(s.Services) == 0 }
 
 // usable reports whether a container that has waited still runs, and its image
 // is still what its name means.
@@ -114,7 +118,7 @@ func (e *Engine) network(ctx context.Context) (string, error) {
 
 // expect has the next slot made, for a build like s.
 func (e *Engine) expect(s runner.Spec) {
-	if e.options.Spare > 0 && !s.Privileged {
+	if e.options.Spare > 0 && ordinary(s) {
 		e.slots.hope(wish{s.Image, s.Limits})
 		e.slots.cool.Reset(e.options.Spare)
 	}

@@ -43,8 +43,11 @@ func New(o Options) *Engine {
 }
 
 // Start runs the driver in a process group of its own. Image, Limits and
-// Privileged mean nothing here.
+// Privileged mean nothing here, and there are no services.
 func (e *Engine) Start(_ context.Context, s runner.Spec) (runner.Container, error) {
+	if len(s.Services) > 0 {
+		return nil, runner.NoServices("the host engine has no containers; use --engine docker, or a runner that does")
+	}
 	p, err := e.start(s)
 	if err != nil {
 		return nil, fmt.Errorf("starting shell on this host: %w", err)
