@@ -72,8 +72,9 @@ func (r *Reporter) Run(ctx context.Context) error {
 	}
 }
 
-// fallback is how often an outbox is looked at that says nothing.
-const fallback = 5 * time.Second
+// fallback is how often an outbox is looked at that says nothing: should its
+// word be lost.
+const fallback = 30 * time.Second
 
 // accept puts a claimed item into its lane if there is something to send, else
 // it is done with it at once. free is called when the item is let go.

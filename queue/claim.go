@@ -16,11 +16,12 @@ import (
 const (
 	// jobGroup is the streams' consumer group.
 	jobGroup = "workers"
-	// readSlice bounds one blocking read, so that a claim that ended leaves a
-	// reader behind for a second at most.
-	readSlice = time.Second
-	// lookAgain is how often a waiting claim looks for delayed jobs.
-	lookAgain = time.Second
+	// readSlice bounds one blocking read, so that a claim that ended doesn't
+	// leave a reader behind for longer.
+	readSlice = 5 * time.Second
+	// lookAgain is how often a waiting claim looks for jobs that were delayed
+	// since it looked; what it knew of then it looks for when it is due.
+	lookAgain = 5 * time.Second
 )
 
 // Claim waits up to wait for a job of one of w's classes and takes its lease.

@@ -79,6 +79,7 @@ type Inbox struct {
 	consumer string
 	log      *slog.Logger
 	packer   func() (*zstd.Encoder, error)
+	outage   outage
 
 	mu         sync.Mutex
 	durability Durability // as last found
@@ -88,7 +89,7 @@ type Inbox struct {
 // NewInbox makes an Inbox over a client that the caller closes.
 func NewInbox(rdb redis.UniversalClient, opts InboxOptions, log *slog.Logger) *Inbox {
 	return &Inbox{
-		rdb: rdb, opts: opts.withDefaults(), consumer: uuid.NewString(), log: log,
+		rdb: rdb, opts: opts.withDefaults(), consumer: uuid.NewString(), log: log, outage: outage{log: log},
 		packer: sync.OnceValues(func() (*zstd.Encoder, error) {
 			return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
 		}),

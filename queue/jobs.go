@@ -54,11 +54,13 @@ func NewJobs(rdb redis.UniversalClient, opts JobsOptions, log *slog.Logger) *Job
 	}
 }
 
-// Close waits for reads that were begun, at most a second, and closes the
-// connections that Jobs made itself.
+// Close ends the reads that wait and closes the connections that Jobs made
+// itself. A job that arrives at that very moment is lost, and begins anew when
+// its lease is over.
 func (j *Jobs) Close() error {
+	err := closeBlocking(j.waiting, j.rdb)
 	j.readers.Wait()
-	if err := closeBlocking(j.waiting, j.rdb); err != nil {
+	if err != nil {
 		return fmt.Errorf("closing the job queue: %w", err)
 	}
 	return nil

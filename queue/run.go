@@ -91,8 +91,11 @@ func (r *reader) read(ctx context.Context, s shard) {
 		entry, err := readOne(ctx, r.waiting, s.events(), inboxGroup, r.in.consumer, inboxBlock)
 		switch {
 		case err == nil:
+			r.in.outage.note(ctx, nil)
 			r.take(context.WithoutCancel(ctx), s, entry, &deliveries)
-		case errors.Is(err, redis.Nil), ctx.Err() != nil:
+		case errors.Is(err, redis.Nil):
+			r.in.outage.note(ctx, nil)
+		case ctx.Err() != nil:
 		case isNoGroup(err):
 			err = r.in.makeGroup(ctx, s)
 			fallthrough
@@ -143,7 +146,7 @@ func (in *Inbox) rest(ctx context.Context, err error) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	in.log.WarnContext(ctx, "the inbox can't be read", "error", err)
+	in.outage.note(ctx, err)
 	select {
 	case <-ctx.Done():
 	case <-time.After(errorPause/2 + rand.N(errorPause)):

@@ -79,14 +79,14 @@ end
 local due = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
 return due and math.max(0, due - now) or -1`)
 
-// run tends all parts in one round trip, ten times a lease and whenever a retry
-// is due.
+// run tends all parts in one round trip, five times a lease and whenever a
+// retry is due.
 func (t *tender) run(ctx context.Context) {
-	tick := t.in.opts.Lease / 10
+	tick := t.in.opts.Lease / 5
 	for {
 		next, err := t.tend(ctx)
-		if err != nil && ctx.Err() == nil {
-			t.in.log.WarnContext(ctx, "the inbox can't be tended", "error", err)
+		if ctx.Err() == nil {
+			t.in.outage.note(ctx, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -81,6 +81,8 @@ func (s *Store) publish(ctx context.Context, channel, message string) {
 func (s *Store) wait(ctx context.Context, channel string, fallback time.Duration, changed func(context.Context) (bool, error)) error {
 	sub := s.rdb.Subscribe(ctx, channel)
 	defer func() { _ = sub.Close() }() // nothing is lost with it
+	// A call that waits for an answer doesn't see that ctx is over.
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
 	ctx, cancel := context.WithTimeout(ctx, fallback)
 	defer cancel()
 	// What changed before the subscription began is not announced again.

@@ -188,7 +188,7 @@ func (p *platform) localPush(ctx context.Context, e forge.Event) error {
 }
 
 // watchInterval is how often the relay looks for what no event announces.
-const watchInterval = 500 * time.Millisecond
+const watchInterval = time.Second
 
 // run does the server's work until ctx ends.
 func (p *platform) run(ctx context.Context) error {
