@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
@@ -337,16 +338,37 @@ func deploy(ctx context.Context, t *talk, c Command) (outcome, error) {
 	if t.pr.Closed {
 		return outcome{}, refuse("the pull request is closed; `/rollback` and a push to its branch work on")
 	}
-	if sha := c.Flags["sha"]; sha != "" {
-		if err := t.atHead(sha); err != nil {
-			return outcome{}, err
-		}
+	if err := t.looked(ctx, c); err != nil {
+		return outcome{}, err
 	}
 	want := pipeline.PullRun{Environment: c.Args[0], Variables: c.Variables}
 	if p := c.Flags["pipeline"]; p != "" {
 		want.Pipelines = []string{p}
 	}
 	return t.start(ctx, want, "eyes")
+}
+
+// looked checks that what is deployed is what the author has looked at: the
+// commit that is named, or, in an environment with approvers, a head that we
+// knew before the comment was written (forges reference 4.2).
+func (t *talk) looked(ctx context.Context, c Command) error {
+	if sha := c.Flags["sha"]; sha != "" {
+		return t.atHead(sha)
+	}
+	if len(t.environment(c.Args[0]).Approvers) == 0 || t.c.Review {
+		return nil // a review is of its commit
+	}
+	list, err := t.latest(ctx)
+	if err != nil {
+		return err
+	}
+	known := func(x pipeline.Summary) bool {
+		return t.c.CreatedAt.IsZero() || !x.CreatedAt.Truncate(time.Second).After(t.c.CreatedAt)
+	}
+	if !slices.ContainsFunc(list, known) {
+		return refuse("say which commit you have looked at: `/deploy %s --sha %s`", c.Args[0], pipeline.ShortSHA(t.pr.HeadSHA))
+	}
+	return nil
 }
 
 // rollback goes back to what succeeded in the environment's stage before what

@@ -420,6 +420,42 @@ func TestApprove(t *testing.T) {
 	}
 }
 
+// In a protected environment a comment deploys what its author can have seen.
+func TestDeployIsOfACommitThatWasSeen(t *testing.T) {
+	seen := func(sha string, at time.Time) pipeline.Execution {
+		x := ended("x1", "web", pipeline.Succeeded)
+		x.Trigger.SHA, x.CreatedAt = sha, at
+		return x
+	}
+	tests := []struct {
+		name, body string
+		known      []pipeline.Execution
+		open       bool   // the environment has no approvers
+		want       string // in the reply; empty: it runs
+	}{
+		{"built before", "/deploy production", []pipeline.Execution{seen(headSHA, noon.Add(-time.Minute))}, false, ""},
+		{"built in that second", "/deploy production", []pipeline.Execution{seen(headSHA, noon.Add(time.Second / 2))}, false, ""},
+		{"built since", "/deploy production", []pipeline.Execution{seen(headSHA, noon.Add(2 * time.Second))}, false, "say which commit you have looked at: `/deploy production --sha 1111111`"},
+		{"another was built", "/deploy production", []pipeline.Execution{seen(oldSHA, noon.Add(-time.Minute))}, false, "say which commit"},
+		{"named", "/deploy production --sha " + headSHA[:8], nil, false, ""},
+		{"the head has moved", "/deploy production --sha " + oldSHA[:8], nil, false, "2222222 is not the head any more"},
+		{"unprotected", "/deploy production", nil, true, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			w.executions = tt.known
+			if !tt.open {
+				w.env.Approvers = []string{"alice"}
+			}
+			d, said := w.say(t, alice, tt.body)
+			if (tt.want == "") != (d.Decision == pipeline.DecisionStarted && len(w.runs) == 1) || !strings.Contains(said, tt.want) {
+				t.Errorf("got %+v, %q, runs %v", d, said, w.runs)
+			}
+		})
+	}
+}
+
 func TestCancelIsForStartersToo(t *testing.T) {
 	w := newWorld()
 	w.executions = []pipeline.Execution{waiting("x1", headSHA), ended("x0", "web", pipeline.Failed)}

@@ -62,7 +62,7 @@ func (o *Orchestrator) StartPull(ctx context.Context, d Delivery, e forge.Event,
 	t := baseTrigger(e, "PULL_REQUEST_UPDATED")
 	t.Type, t.Attempt = "Comment", d.Attempt
 	t.SHA, t.Ref, t.FetchRef, t.Pull, t.Message = pr.HeadSHA, "refs/heads/"+pr.HeadRef, pr.FetchRef, &pr, pr.Title
-	t.Trusted = pr.Internal()
+	t.Trusted, t.DeployTo = pr.Internal(), want.Environment
 	from := t
 	if !t.Trusted {
 		from.SHA, from.Ref, from.FetchRef = pr.BaseSHA, "refs/heads/"+pr.BaseRef, "refs/heads/"+pr.BaseRef

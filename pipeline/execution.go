@@ -67,6 +67,9 @@ type Trigger struct {
 	Pull         *forge.PullRequest `json:"pull,omitempty"`
 	Rerun        string             `json:"rerun,omitempty"` // the execution that this one repeats
 	Trusted      bool               `json:"trusted"`
+	// DeployTo is the environment to which somebody who may asked for this pull
+	// request to be deployed; empty: nobody did.
+	DeployTo string `json:"deploy_to,omitempty"`
 }
 
 // Name is the trigger as CODEBUILD_WEBHOOK_TRIGGER spells it: branch/main,

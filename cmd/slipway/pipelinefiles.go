@@ -182,15 +182,21 @@ func groupServes(g config.DeploymentGroup, repo forge.Repo) bool {
 
 // mayDeploy keeps a pipeline file from deploying what its group isn't for: the
 // server's configuration says which repository and branches that is. A tag needs
-// a pattern that begins with refs/tags/; a pull request never deploys.
+// a pattern that begins with refs/tags/. A pull request deploys only to the
+// environment for which somebody who may has asked (/deploy), and only if its
+// own branch may.
 func mayDeploy(g config.DeploymentGroup, repo forge.Repo, t pipeline.Trigger) error {
 	branch, isBranch := strings.CutPrefix(t.Ref, "refs/heads/")
 	allowed := isBranch && deploysBranch(g, repo, branch) || !isBranch && len(g.Branches) > 0 && deploysBranch(g, repo, t.Ref)
 	switch {
 	case !groupServes(g, repo):
 		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: fmt.Sprintf("deployment group %q is not for %s", g.Name, repo.FullName())}
-	case t.Pull != nil || !t.Trusted:
-		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: "a pull request is not deployed to group " + g.Name}
+	case !t.Trusted, t.Pull != nil && (t.DeployTo == "" || t.DeployTo != g.Environment):
+		msg := "a pull request is not deployed to group " + g.Name
+		if t.Trusted && g.Environment != "" {
+			msg += " unless somebody asks for it: /deploy " + g.Environment
+		}
+		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: msg}
 	case !allowed:
 		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: fmt.Sprintf("deployment group %q is not for %s: the server's configuration says which branches are", g.Name, t.Ref)}
 	}

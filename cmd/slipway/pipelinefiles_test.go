@@ -151,27 +151,33 @@ func TestWhatAGroupIsNotForIsNotDeployed(t *testing.T) {
 	other := forge.Repo{Forge: "local", Owner: "octo", Name: "other", DefaultBranch: "main"}
 	g := config.DeploymentGroup{Name: "prod", Repository: "local/octo/web"}
 	wide := config.DeploymentGroup{Name: "prod", Repository: "local/octo/web", Branches: []string{"main", "release-*", "refs/tags/v*"}}
+	staging := config.DeploymentGroup{Name: "staging", Repository: "local/octo/web", Environment: "staging", Branches: []string{"**"}}
+	prod := config.DeploymentGroup{Name: "prod", Repository: "local/octo/web", Environment: "production"}
 	tests := []struct {
 		name  string
 		group config.DeploymentGroup
 		repo  forge.Repo
 		ref   string
-		pull  bool
+		pull  string // "-": a pull request; else one that somebody wants in that environment
 		want  string // part of why not; empty: it is
 	}{
-		{"default branch", g, own, "refs/heads/main", false, ""},
-		{"another repository", g, other, "refs/heads/main", false, "is not for octo/other"},
-		{"another branch", g, own, "refs/heads/dev", false, "is not for refs/heads/dev"},
-		{"a tag", g, own, "refs/tags/v1", false, "is not for refs/tags/v1"},
-		{"a pull request", g, own, "refs/heads/main", true, "a pull request is not deployed"},
-		{"a branch that matches", wide, own, "refs/heads/release-1", false, ""},
-		{"a tag that matches", wide, own, "refs/tags/v1", false, ""},
-		{"a tag that doesn't", wide, own, "refs/tags/main", false, "is not for refs/tags/main"},
+		{"default branch", g, own, "refs/heads/main", "", ""},
+		{"another repository", g, other, "refs/heads/main", "", "is not for octo/other"},
+		{"another branch", g, own, "refs/heads/dev", "", "is not for refs/heads/dev"},
+		{"a tag", g, own, "refs/tags/v1", "", "is not for refs/tags/v1"},
+		{"a pull request", g, own, "refs/heads/main", "-", "a pull request is not deployed"},
+		{"a pull request that somebody wants there", staging, own, "refs/heads/topic", "staging", ""},
+		{"one that is wanted elsewhere", staging, own, "refs/heads/topic", "preview", "unless somebody asks for it: /deploy staging"},
+		{"one whose branch the group isn't for", prod, own, "refs/heads/topic", "production", "is not for refs/heads/topic"},
+		{"one to a group without environment", g, own, "refs/heads/main", "-", "is not deployed to group prod"},
+		{"a branch that matches", wide, own, "refs/heads/release-1", "", ""},
+		{"a tag that matches", wide, own, "refs/tags/v1", "", ""},
+		{"a tag that doesn't", wide, own, "refs/tags/main", "", "is not for refs/tags/main"},
 	}
 	for _, tt := range tests {
 		trigger := pipeline.Trigger{Ref: tt.ref, Trusted: true}
-		if tt.pull {
-			trigger.Pull = &forge.PullRequest{}
+		if tt.pull != "" {
+			trigger.Pull, trigger.DeployTo = &forge.PullRequest{}, strings.TrimPrefix(tt.pull, "-")
 		}
 		err := mayDeploy(tt.group, tt.repo, trigger)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {

@@ -29,6 +29,7 @@ type bitbucketFake interface {
 	AddRepo(forgetest.BitbucketRepo) forgetest.BitbucketRepo
 	AddCommit(fullName, sha string)
 	SetPull(fullName string, p forgetest.Pull)
+	SetChanges(fullName, base, head string, files []forgetest.File)
 	SetPermission(fullName, user, permission string)
 	Statuses(fullName, sha string) []forgetest.BuildStatus
 	Reports(fullName, sha string) []forgetest.InsightReport
@@ -46,6 +47,12 @@ type bitbuckets struct {
 
 func newBitbuckets(t *testing.T) *bitbuckets {
 	t.Helper()
+	return bitbucketsOf(t, setup{runners: []string{"host"}, slots: 2})
+}
+
+// bitbucketsOf is an installation of that setup with both products.
+func bitbucketsOf(t *testing.T, o setup) *bitbuckets {
+	t.Helper()
 	needs(t)
 	git, err := newGitHost(t.TempDir())
 	if err != nil {
@@ -57,12 +64,11 @@ func newBitbuckets(t *testing.T) *bitbuckets {
 	server := forgetest.NewBitbucketServer(t, forgetest.BitbucketOptions{
 		Token: bbToken, Spec: describedBy("bitbucket-datacenter.json"), Git: http.StripPrefix("/scm", git.server.Handler),
 	})
-	config := fmt.Sprintf(`
+	o.config += fmt.Sprintf(`
 bitbucket: {webhook_secret: %q, token: %s, api_url: %q, clone_url: %q}
 bitbucket_server: {webhook_secret: %q, token: %s, url: %q}
 `, webhookSecret, bbToken, strings.TrimSuffix(cloud.URL, "/"), git.url, webhookSecret, bbToken, server.Web)
-	s := newSystem(t, setup{runners: []string{"host"}, slots: 2, config: config})
-	return &bitbuckets{s, git, map[string]bitbucketFake{cloudEntry: cloud, serverEntry: server}}
+	return &bitbuckets{newSystem(t, o), git, map[string]bitbucketFake{cloudEntry: cloud, serverEntry: server}}
 }
 
 // describedBy is a description to check requests against, where it is there.
@@ -211,12 +217,7 @@ func (b *bitbuckets) pulls(t *testing.T, entry string, r forgetest.BitbucketRepo
 	base := b.commit(t, entry, r, "main", buildspec("echo built"))
 	topic := b.commit(t, entry, r, "topic", buildspec("echo built"))
 	p := forgetest.Pull{Number: 7, Title: "a change", Head: "topic", HeadSHA: topic.After, Base: "main", BaseSHA: base.After, Author: "ada"}
-	set := func() {
-		b.fakes[entry].SetPull(r.FullName(), p)
-		if err := b.git.git("-C", b.git.path(gitName(entry, r.FullName())), "update-ref", "refs/pull-requests/7/from", p.HeadSHA); err != nil {
-			t.Fatal(err)
-		}
-	}
+	set := func() { b.setPull(t, entry, r, p) }
 	set()
 	if d := b.deliver(t, entry, w.opened, w.pull(r, p)); d.Decision != "started" {
 		t.Fatalf("got %+v", d)
@@ -246,6 +247,16 @@ func (b *bitbuckets) pulls(t *testing.T, entry string, r forgetest.BitbucketRepo
 		t.Errorf("got %+v", d)
 	}
 	b.awaitStatus(t, entry, r, fork.HeadSHA, "INPROGRESS")
+}
+
+// setPull has a pull request at the forge, with the ref that Data Center has.
+func (b *bitbuckets) setPull(t *testing.T, entry string, r forgetest.BitbucketRepo, p forgetest.Pull) {
+	t.Helper()
+	b.fakes[entry].SetPull(r.FullName(), p)
+	ref := fmt.Sprintf("refs/pull-requests/%d/from", p.Number)
+	if err := b.git.git("-C", b.git.path(gitName(entry, r.FullName())), "update-ref", ref, p.HeadSHA); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // talk asks for a pull request's state in a comment, and for what isn't there.

@@ -73,8 +73,15 @@ type fleetOf struct {
 
 func newFleet(t *testing.T, o setup) *fleetOf {
 	t.Helper()
-	f := &fleetOf{system: newSystem(t, o), agents: map[string]*process{}}
+	f := fleetOn(t, newSystem(t, o))
 	f.repo = f.system.repo(t, "octo", "web")
+	return f
+}
+
+// fleetOn adds the agents to an installation.
+func fleetOn(t *testing.T, s *system) *fleetOf {
+	t.Helper()
+	f := &fleetOf{system: s, agents: map[string]*process{}}
 	bin, err := program()
 	if err != nil {
 		t.Fatal(err)

@@ -86,15 +86,22 @@ const secretWord = "only-for-those-who-may-read-it"
 // TestTour is make tour: the whole of Slipway once, by its users' interfaces,
 // with real processes.
 func TestTour(t *testing.T) {
-	bucket, address := newBucket(t)
-	f := newFleet(t, setup{config: tourConfig, runners: []string{"host"}, slots: 2, server: []string{
-		"AWS_ACCESS_KEY_ID=tour", "AWS_SECRET_ACCESS_KEY=tour", "SLIPWAY_BLOB_URL=" + address,
-		"SLIPWAY_ENCRYPTION_KEY=" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32)),
-	}})
+	bucket, o := tourSetup(t, tourConfig)
+	f := newFleet(t, o)
 	t.Log("A server, a runner, three agents with a root each, Redis, and an S3-compatible store with encryption.")
 	f.tourOwnHost(t)
 	bucket.sealed(t)
 	f.tourGitHub(t)
+}
+
+// tourSetup is a server with a store of its own kind, and a runner.
+func tourSetup(t *testing.T, config string) (bucket, setup) {
+	t.Helper()
+	b, address := newBucket(t)
+	return b, setup{config: config, runners: []string{"host"}, slots: 2, server: []string{
+		"AWS_ACCESS_KEY_ID=tour", "AWS_SECRET_ACCESS_KEY=tour", "SLIPWAY_BLOB_URL=" + address,
+		"SLIPWAY_ENCRYPTION_KEY=" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32)),
+	}}
 }
 
 // tourOwnHost pushes to the built-in git host: a good revision and a bad one.
@@ -114,7 +121,7 @@ func (f *fleetOf) tourOwnHost(t *testing.T) {
 
 	// On the first agent: were it the last, two of three would be well, which is
 	// enough.
-	bad := f.site("bad", map[string]string{"ValidateService": "if mkdir " + filepath.Join(f.witness, "first") + "; then echo not well; exit 7; fi"})
+	bad := f.site("bad", f.failingOnOne())
 	sha = pushTo(t, f.url, "octo/site", f.root, bad)
 	f.approve(t, f.awaitState(t, sha, gate("go-live")))
 	x = f.released(t, sha, "Failed")
@@ -122,10 +129,23 @@ func (f *fleetOf) tourOwnHost(t *testing.T) {
 		t.Errorf("the execution's reason %q doesn't name the event that failed", x.Reason)
 	}
 	t.Logf("Pushed %.7s, whose ValidateService fails on one agent: %s", sha, x.Reason)
+	f.rolledBackTo(t, "site", "one")
+}
+
+// failingOnOne are scripts of a revision whose ValidateService fails on the
+// first agent that gets there.
+func (f *fleetOf) failingOnOne() map[string]string {
+	return map[string]string{"ValidateService": "if mkdir " + filepath.Join(f.witness, "first") + "; then echo not well; exit 7; fi"}
+}
+
+// rolledBackTo waits for the group's rollback, after which all hosts have that
+// version.
+func (f *fleetOf) rolledBackTo(t *testing.T, group, version string) {
+	t.Helper()
 	var d deployment
 	await(t, buildLimit, func(ctx context.Context) error {
 		var all page[deployment]
-		if err := f.call(ctx, "GET", "/api/v1/deployments?group=site", nil, &all); err != nil {
+		if err := f.call(ctx, "GET", "/api/v1/deployments?group="+group, nil, &all); err != nil {
 			return err
 		}
 		i := slices.IndexFunc(all.Items, func(d deployment) bool { return d.RollbackOf != "" })
@@ -136,7 +156,7 @@ func (f *fleetOf) tourOwnHost(t *testing.T) {
 		return nil
 	})
 	d.check(t, "Succeeded")
-	f.checkVersions(t, everywhere("one"))
+	f.checkVersions(t, everywhere(version))
 	t.Log("Rolled back: all three have the first revision again.")
 }
 
