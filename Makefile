@@ -96,8 +96,8 @@ chaos: ## kill server, runners, Redis and agents 200 times under pushes, approva
 	SLIPWAY_CHAOS=1 $(gotest) -- -timeout 60m -count 1 -run '^TestChaos(Docker)?$$' ./test/e2e
 
 .PHONY: tour
-tour: ## pipelines, approvals, a fleet, encryption and comments once, with real processes; tells what happens
-	$(GO) test -count 1 -v -timeout 5m -run '^TestTour$$' ./test/e2e | grep -v '^=== '
+tour: ## pipelines, approvals, a fleet, encryption and comments once, with real processes; by the built-in git host, GitHub and Bitbucket; tells what happens
+	$(GO) test -count 1 -v -timeout 10m -run '^TestTour' ./test/e2e | grep -v '^=== '
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=10s; PKGS=./runner/buildspec

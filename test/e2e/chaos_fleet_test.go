@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -106,7 +107,7 @@ func (r *run) approve(ctx context.Context, repo forgetest.Repo, x released, agai
 		r.released = append(r.released, x)
 	}()
 	var found execution
-	err := until(ctx, r.settle, func(ctx context.Context) error {
+	err := until(ctx, r.patience(), func(ctx context.Context) error {
 		list, err := r.sys.executionsOf(ctx, x.sha)
 		if err == nil && len(list) != 1 {
 			err = fmt.Errorf("%d executions", len(list))
@@ -138,6 +139,11 @@ func (r *run) approve(ctx context.Context, repo forgetest.Repo, x released, agai
 		return err
 	}
 	return r.deliver(ctx, d)
+}
+
+// patience is how long something may take that began while processes died.
+func (r *run) patience() time.Duration {
+	return r.settle + time.Duration(r.plan.kills)*r.calm
 }
 
 // checkReleases looks at approvals, deployments and hosts: every deployment has

@@ -53,14 +53,18 @@ func TestTourByGitHubComments(t *testing.T) {
 	}
 	f.tourByComments(t, githubHost{f})
 	b.sealed(t)
-	list := f.github.Deployments(f.repo.FullName())
-	var ends []string
-	for _, d := range list {
-		ends = append(ends, d.Environment+" "+d.Statuses[len(d.Statuses)-1].State)
-	}
-	if got := strings.Join(ends, ", "); got != "production success, production failure" {
-		t.Errorf("GitHub's deployments ended as %s", got)
-	}
+	await(t, startLimit, func(context.Context) error {
+		var ends []string
+		for _, d := range f.github.Deployments(f.repo.FullName()) {
+			if n := len(d.Statuses); n > 0 {
+				ends = append(ends, d.Environment+" "+d.Statuses[n-1].State)
+			}
+		}
+		if got := strings.Join(ends, ", "); got != "production success, production failure" {
+			return fmt.Errorf("GitHub's deployments are %s", got)
+		}
+		return nil
+	})
 	f.noted(t, tourActs...)
 }
 
