@@ -26,6 +26,14 @@ func glob(pattern string) (*regexp.Regexp, error) {
 	return regexp.Compile(g.out.String())
 }
 
+// Matches reports whether a branch's name, or a full ref, matches a pattern as
+// pipeline files write it: * stays between slashes, ** goes across them. An
+// error means that it is no pattern.
+func Matches(pattern, name string) (bool, error) {
+	re, err := glob(pattern)
+	return err == nil && re.MatchString(name), err
+}
+
 type globber struct {
 	in      []rune
 	at      int

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -382,7 +381,7 @@ func deploysBranch(g config.DeploymentGroup, repo forge.Repo, branch string) boo
 		return branch == repo.DefaultBranch
 	}
 	for _, pattern := range g.Branches {
-		if ok, _ := path.Match(pattern, branch); ok {
+		if ok, _ := pipeline.Matches(pattern, branch); ok { // the configuration was checked
 			return true
 		}
 	}

@@ -166,7 +166,7 @@ func TestWhatAGroupIsNotForIsNotDeployed(t *testing.T) {
 		{"another branch", g, own, "refs/heads/dev", "", "is not for refs/heads/dev"},
 		{"a tag", g, own, "refs/tags/v1", "", "is not for refs/tags/v1"},
 		{"a pull request", g, own, "refs/heads/main", "-", "a pull request is not deployed"},
-		{"a pull request that somebody wants there", staging, own, "refs/heads/topic", "staging", ""},
+		{"a pull request that somebody wants there", staging, own, "refs/heads/feature/topic", "staging", ""},
 		{"one that is wanted elsewhere", staging, own, "refs/heads/topic", "preview", "unless somebody asks for it: /deploy staging"},
 		{"one whose branch the group isn't for", prod, own, "refs/heads/topic", "production", "is not for refs/heads/topic"},
 		{"one to a group without environment", g, own, "refs/heads/main", "-", "is not deployed to group prod"},

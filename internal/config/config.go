@@ -204,7 +204,7 @@ type DeploymentGroup struct {
 	Name               string   `yaml:"name"`
 	Application        string   `yaml:"application"`
 	Repository         string   `yaml:"repository"` // FORGE/OWNER/NAME
-	Branches           []string `yaml:"branches"`   // default: the repository's default branch
+	Branches           []string `yaml:"branches"`   // patterns, "**" for all; default: the default branch
 	Root               string   `yaml:"root"`       // prefix of every destination; default: the host's root
 	FileExistsBehavior string   `yaml:"file_exists_behavior"`
 	IgnoreStopFailures bool     `yaml:"ignore_stop_failures"`
@@ -395,7 +395,7 @@ func (c *Config) checkGroups() error {
 			errs = append(errs, fmt.Errorf("deployment_groups[%d].repository: want FORGE/OWNER/NAME, have %q", i, g.Repository))
 		}
 		for _, pattern := range g.Branches {
-			if _, err := path.Match(pattern, ""); err != nil {
+			if _, err := pipeline.Matches(pattern, ""); err != nil {
 				errs = append(errs, fmt.Errorf("deployment_groups[%d].branches: %q isn't a pattern", i, pattern))
 			}
 		}
