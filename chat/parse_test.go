@@ -55,7 +55,7 @@ func TestParse(t *testing.T) {
 		{"preformatted", "<pre>\n/test\n</pre>\n<code class=x>\n/test\n</CODE>\n/status", []string{"status"}},
 		{"details count", "<details>\n\n/test\n\n</details>", []string{"test"}},
 		{"twice the same", "/test\n/test\n/status", []string{"test", "status"}},
-		{"an unknown name is somebody else's", "/lgtm\n/hold\n/path/to/file\n//test\n/", nil},
+		{"an unknown name is somebody else's", "/lgtm\n/label bug\n/path/to/file\n//test\n/", nil},
 		{"an unknown name that is meant for us", "/slipway tset", []string{"? there is no command \"tset\"; did you mean `/test`?"}},
 		{"and one that is near nothing", "/slipway frobnicate", []string{"? there is no command \"frobnicate\"; `/help` lists them"}},
 		{"flags", `/approve go-live --sha=abc1234 -m "ship \"it\"" --run 12`, []string{`approve go-live -m=ship "it" -run=12 -sha=abc1234`}},

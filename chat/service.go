@@ -30,6 +30,8 @@ type Forge interface {
 type Records interface {
 	Executions(ctx context.Context, q pipeline.Query) (pipeline.Page[pipeline.Summary], error)
 	Execution(ctx context.Context, id string) (pipeline.Execution, error)
+	// Board is a pipeline's state.
+	Board(ctx context.Context, key string) (*pipeline.Board, int64, error)
 	// ReportState is what SaveReportState stored under a key and kind;
 	// pipeline.ErrNotFound: nothing.
 	ReportState(ctx context.Context, key, kind string) ([]byte, error)
@@ -57,6 +59,7 @@ type Options struct {
 	Records Records
 	Logs    Logs
 	Audit   Audit
+	Fleet   Fleet // nil: there are no deployments
 	// Environment finds an environment's settings for a repository; the zero
 	// value if the server has none of that name.
 	Environment func(repo forge.Repo, name string) pipeline.Environment
@@ -298,7 +301,7 @@ func (t *talk) act(ctx context.Context, c Command) (outcome, error) {
 func (t *talk) may(s *Spec) error {
 	need := forge.Read
 	switch s.Who {
-	case Trusting, Deployer:
+	case Trusting, Deployer, Writer, Stager, Holder:
 		need = forge.Write
 	case Tester:
 		if t.isAuthor() && t.pr.Internal() {

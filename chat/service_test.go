@@ -49,6 +49,9 @@ type world struct {
 	outage     map[string]error // by what is asked for, once
 	noted      map[string]access.Entry
 	made       *Service
+	board      pipeline.Board
+	deployed   []pipeline.Deployment
+	stopped    []string
 }
 
 func newWorld() *world {
@@ -92,6 +95,24 @@ func (w *world) ReportState(_ context.Context, key, kind string) ([]byte, error)
 
 func (w *world) SaveReportState(_ context.Context, key, kind string, state []byte) error {
 	w.kept[key+kind] = state
+	return nil
+}
+
+func (w *world) Board(context.Context, string) (*pipeline.Board, int64, error) {
+	return &w.board, 1, nil
+}
+
+func (w *world) Deployments(_ context.Context, q pipeline.DeploymentQuery) (page pipeline.Page[pipeline.Deployment], err error) {
+	for _, d := range w.deployed {
+		if d.Status == q.Status {
+			page.Items = append(page.Items, d)
+		}
+	}
+	return page, nil
+}
+
+func (w *world) StopDeployment(_ context.Context, id, _ string) error {
+	w.stopped = append(w.stopped, id)
 	return nil
 }
 
@@ -186,7 +207,7 @@ func (w *world) service() *Service {
 		return w.made
 	}
 	w.made = New(Options{
-		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Audit: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
+		Forges: map[string]Forge{"github": w}, Records: w, Logs: w, Audit: w, Fleet: w, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon },
 		Link:        func(id string) string { return "https://ci.example/executions/" + id },
 		Environment: func(forge.Repo, string) pipeline.Environment { return w.env },
 	})
@@ -434,8 +455,8 @@ func TestDeployIsOfACommitThatWasSeen(t *testing.T) {
 		want       string // in the reply; empty: it runs
 	}{
 		{"built before", "/deploy production", []pipeline.Execution{seen(headSHA, noon.Add(-time.Minute))}, false, ""},
-		{"built in that second", "/deploy production", []pipeline.Execution{seen(headSHA, noon.Add(time.Second / 2))}, false, ""},
-		{"built since", "/deploy production", []pipeline.Execution{seen(headSHA, noon.Add(2 * time.Second))}, false, "say which commit you have looked at: `/deploy production --sha 1111111`"},
+		{"built in that second", "/deploy production", []pipeline.Execution{seen(headSHA, noon.Add(time.Second/2))}, false, ""},
+		{"built since", "/deploy production", []pipeline.Execution{seen(headSHA, noon.Add(2*time.Second))}, false, "say which commit you have looked at: `/deploy production --sha 1111111`"},
 		{"another was built", "/deploy production", []pipeline.Execution{seen(oldSHA, noon.Add(-time.Minute))}, false, "say which commit"},
 		{"named", "/deploy production --sha " + headSHA[:8], nil, false, ""},
 		{"the head has moved", "/deploy production --sha " + oldSHA[:8], nil, false, "2222222 is not the head any more"},

@@ -19,6 +19,8 @@ const (
 	Approver Who = "the gate's approvers"
 	Deployer Who = "write, and the environment's approvers where it is protected"
 	Owner    Who = "the environment's approvers"
+	Stager   Who = "write, and the environment's approvers where the stage has one"
+	Holder   Who = "whoever holds it, or maintain"
 )
 
 // Spec is one command: what it is called, who may, and what it does.
@@ -52,6 +54,8 @@ var Commands = []*Spec{
 		Help: "Runs pipelines for the head of this pull request, also if its commit asks to skip CI."},
 	{Name: "retest", Args: "[PIPELINE...]", Who: Tester, most: few,
 		Help: "Runs again what failed, was stopped or timed out for the head of this pull request."},
+	{Name: "run", Args: "PIPELINE [KEY=VALUE...]", Who: Writer, least: 1, most: 1, variables: true,
+		Help: "Runs a pipeline for the head of this pull request, also one that pull requests don't start."},
 	{Name: "ok-to-test", Args: "[SHA | cancel]", Who: Trusting, most: 1,
 		Help: "Lets one commit of a stranger's pull request be built, without secrets; `cancel` takes it back."},
 	{Name: "cancel", Args: "[EXECUTION | PIPELINE | all] [--abandon]", Who: Starter, most: 1, flags: map[string]bool{"abandon": false}, Closed: true,
@@ -64,6 +68,14 @@ var Commands = []*Spec{
 		flags: map[string]bool{"sha": true, "pipeline": true}, Help: "Runs the stage that deploys to the environment, for the head of this pull request."},
 	{Name: "rollback", Args: "ENV [--to DEPLOYMENT]", Who: Owner, least: 1, most: 1, Closed: true,
 		flags: map[string]bool{"to": true}, Help: "Deploys the last good revision to the environment again, or the named one."},
+	{Name: "stop", Args: "ENV", Who: Owner, least: 1, most: 1, Closed: true,
+		Help: "Stops the deployments of this repository that run to the environment; whether they are rolled back is their group's to say."},
+	{Name: "retry", Args: "STAGE [--all]", Who: Stager, least: 1, most: 1, flags: map[string]bool{"all": false}, Closed: true,
+		Help: "Runs the failed actions of a stage again, within its execution; with `--all` all actions."},
+	{Name: "hold", Args: "STAGE|ENV [--pipeline P] [-m TEXT]", Who: Writer, least: 1, most: 1, flags: map[string]bool{"pipeline": true, "m": true}, Closed: true,
+		Help: "Lets no execution of the pipeline into the stage until `/unhold`; they wait in front of it."},
+	{Name: "unhold", Args: "STAGE|ENV [--pipeline P]", Who: Holder, least: 1, most: 1, flags: map[string]bool{"pipeline": true}, Closed: true,
+		Help: "Lets executions into the stage again."},
 }
 
 var byName = func() map[string]*Spec {

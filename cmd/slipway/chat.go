@@ -13,7 +13,7 @@ import (
 func (p *platform) listen() {
 	p.orchestrator.Listen(chat.New(chat.Options{
 		Forges:  p.talkers(),
-		Records: p.store, Logs: p.logs, Audit: p.store, Environment: p.environment, PrefixOnly: p.cfg.ChatPrefixOnly,
+		Records: p.store, Logs: p.logs, Audit: p.store, Fleet: p.fleet, Environment: p.environment, PrefixOnly: p.cfg.ChatPrefixOnly,
 		Link: func(id string) string { return p.cfg.ExternalURL + "/executions/" + id },
 		Now:  time.Now, Log: p.log,
 	}))

@@ -175,6 +175,31 @@ func TestChatApproves(t *testing.T) {
 
 	s.noted(t, "alice /approve refused", "rita /deploy refused", "bob /approve refused", "alice /cancel done", "bob /approve done")
 
+	// Bob holds production; what comes waits in front of it, until it is his again.
+	d, _ = s.says(t, r, moved, "bob", "/hold production -m 'freeze'")
+	if d.Decision != "acted" {
+		t.Errorf("hold: %+v", d)
+	}
+	d, _ = s.says(t, r, moved, "alice", "/run web")
+	if d.Decision != "started" || len(d.Executions) != 1 {
+		t.Fatalf("run: %+v", d)
+	}
+	s.awaitBuilt(t, d.Executions[0])
+	if d, _ := s.says(t, r, moved, "alice", "/unhold production"); d.Decision != "ignored" {
+		t.Errorf("alice lets go: %+v", d)
+	}
+	s.replied(t, r, moved, "is held by `bob`")
+	if d, _ := s.says(t, r, moved, "bob", "/unhold production"); d.Decision != "acted" {
+		t.Errorf("bob lets go: %+v", d)
+	}
+	await(t, startLimit, func(ctx context.Context) error {
+		x, err := s.execution(ctx, d.Executions[0])
+		if err == nil && !waitsAtGate(x) {
+			err = fmt.Errorf("execution %s is %s: %+v", x.ID, x.Status, x.Stages)
+		}
+		return err
+	})
+
 	// And again, from the start, because somebody wants to see it once more.
 	d, _ = s.says(t, r, moved, "alice", "/test web")
 	if d.Decision != "started" || len(d.Executions) != 1 {
@@ -183,6 +208,23 @@ func TestChatApproves(t *testing.T) {
 	d, _ = s.says(t, r, moved, "alice", "/logs unit -n 5\n/help")
 	s.replied(t, r, moved, "built")
 	s.replied(t, r, moved, "| `/ok-to-test [SHA \\| cancel]` |")
+}
+
+// awaitBuilt waits until an execution has been built and stands before a stage.
+func (s *system) awaitBuilt(t *testing.T, id string) {
+	t.Helper()
+	await(t, buildLimit, func(ctx context.Context) error {
+		x, err := s.execution(ctx, id)
+		if err != nil {
+			return err
+		}
+		for i, st := range x.Stages {
+			if st.Name == "Build" && st.Status == "Succeeded" && x.Stages[i+1].Status == "" {
+				return nil
+			}
+		}
+		return fmt.Errorf("execution %s is %s: %+v", id, x.Status, x.Stages)
+	})
 }
 
 // TestStrangersCommit lets one commit of a fork be built: with the base

@@ -1,0 +1,180 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// Fleet carries out deployments.
+type Fleet interface {
+	Deployments(ctx context.Context, q pipeline.DeploymentQuery) (pipeline.Page[pipeline.Deployment], error)
+	// StopDeployment ends a deployment; pipeline.ErrConflict: it has ended.
+	StopDeployment(ctx context.Context, id, reason string) error
+}
+
+// runOne runs a pipeline for the head, whatever its own triggers.
+func runOne(ctx context.Context, t *talk, c Command) (outcome, error) {
+	if !t.pr.Internal() {
+		return outcome{}, refuse("the pull request is a stranger's; write `/ok-to-test %s`", pipeline.ShortSHA(t.pr.HeadSHA))
+	}
+	return t.start(ctx, pipeline.PullRun{Pipelines: c.Args, Variables: c.Variables}, "eyes")
+}
+
+// retry runs a stage that failed again, within its execution.
+func retry(ctx context.Context, t *talk, c Command) (outcome, error) {
+	list, err := t.latest(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	for _, sum := range list {
+		x, err := t.Records.Execution(ctx, sum.ID)
+		if err != nil {
+			return outcome{}, err
+		}
+		i := slices.IndexFunc(x.Stages, func(st pipeline.StageExecution) bool {
+			return strings.EqualFold(st.Name, c.Args[0]) && st.Status == pipeline.Failed
+		})
+		if i < 0 {
+			continue
+		}
+		stage := x.Stages[i].Name
+		if env := x.Pipeline.EnvironmentOf(stage); env != "" {
+			if err := t.mayDeploy(ctx, env); err != nil {
+				return outcome{}, err
+			}
+		}
+		mode := pipeline.FailedActions
+		if c.Flags["all"] != "" {
+			mode = pipeline.AllActions
+		}
+		if err := t.on.Steer(ctx, t.event(pipeline.RetryRequested, x, func(e *pipeline.Event) { e.Stage, e.Retry = stage, mode })); err != nil {
+			return outcome{}, err
+		}
+		return outcome{reaction: "rocket", text: fmt.Sprintf("Running %s of %s again.", stage, t.link(sum))}, nil
+	}
+	return outcome{}, refuse("no stage of that name has failed for %s", pipeline.ShortSHA(t.pr.HeadSHA))
+}
+
+// stopDeployments ends those that run to an environment.
+func stopDeployments(ctx context.Context, t *talk, c Command) (outcome, error) {
+	if err := t.mayDeploy(ctx, c.Args[0]); err != nil {
+		return outcome{}, err
+	}
+	if t.Fleet == nil {
+		return outcome{}, refuse("this server has no deployments")
+	}
+	var links []string
+	for _, status := range []pipeline.DeploymentStatus{pipeline.DeploymentInProgress, pipeline.DeploymentQueued, pipeline.DeploymentCreated} {
+		page, err := t.Fleet.Deployments(ctx, pipeline.DeploymentQuery{Status: status, Limit: 200})
+		if err != nil {
+			return outcome{}, err
+		}
+		for _, d := range page.Items {
+			if d.Environment != c.Args[0] || !strings.EqualFold(d.Revision.Repo, t.e.Repo.Forge+"/"+t.e.Repo.FullName()) {
+				continue
+			}
+			err := t.Fleet.StopDeployment(ctx, d.ID, "stopped by "+t.c.Author.Login)
+			if errors.Is(err, pipeline.ErrConflict) {
+				continue
+			}
+			if err != nil {
+				return outcome{}, err
+			}
+			links = append(links, "`"+d.ID+"`")
+		}
+	}
+	if len(links) == 0 {
+		return outcome{}, refuse("nothing of this repository is being deployed to %s", c.Args[0])
+	}
+	return outcome{reaction: "+1", text: fmt.Sprintf("Stopping what is deployed to %s: %s.", c.Args[0], strings.Join(links, ", "))}, nil
+}
+
+// held is a stage in front of which executions can be held.
+type held struct {
+	board, pipeline, stage string
+	example                pipeline.Execution // one that has the stage
+}
+
+// holdable are the stages of the repository's pipelines, as their newest
+// executions have them, that bear the name or are the environment's.
+func (t *talk) holdable(ctx context.Context, c Command) ([]held, error) {
+	page, err := t.Records.Executions(ctx, pipeline.Query{Forge: t.e.Repo.Forge, Repo: t.e.Repo.FullName(), Limit: 200})
+	if err != nil {
+		return nil, err
+	}
+	var found []held
+	seen := map[string]bool{}
+	for _, sum := range page.Items {
+		if seen[sum.Pipeline] || c.Flags["pipeline"] != "" && !strings.EqualFold(sum.Pipeline, c.Flags["pipeline"]) {
+			continue
+		}
+		x, err := t.Records.Execution(ctx, sum.ID)
+		if errors.Is(err, pipeline.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		seen[sum.Pipeline] = true
+		for _, st := range x.Pipeline.Stages {
+			if strings.EqualFold(st.Name, c.Args[0]) || st.Environment == c.Args[0] {
+				found = append(found, held{x.Board, sum.Pipeline, st.Name, x})
+			}
+		}
+	}
+	if len(found) == 0 {
+		return nil, refuse("no pipeline here has a stage or environment of that name")
+	}
+	return found, nil
+}
+
+// hold disables the way into stages, and unhold enables it: for all executions
+// of the pipeline, as CodePipeline's transitions do.
+func hold(ctx context.Context, t *talk, c Command) (outcome, error) {
+	open := c.Spec.Name == "unhold"
+	stages, err := t.holdable(ctx, c)
+	if err != nil {
+		return outcome{}, err
+	}
+	var done []string
+	for _, h := range stages {
+		b, _, err := t.Records.Board(ctx, h.board)
+		if err != nil {
+			return outcome{}, err
+		}
+		st := b.Stages[h.stage]
+		isHeld := st != nil && st.Disabled != ""
+		if isHeld != open {
+			continue // it is as asked for
+		}
+		if open && st.ChangedBy != t.c.Author.Login && !t.level.AtLeast(forge.Maintain) {
+			return outcome{}, refuse("%s of %s is held by %s; it needs them, or the permission to maintain", h.stage, h.pipeline, shown(st.ChangedBy))
+		}
+		reason := c.Flags["m"]
+		if reason == "" {
+			reason = fmt.Sprintf("held by %s in #%d", t.c.Author.Login, t.c.Pull)
+		}
+		e := t.event(pipeline.TransitionFlips, h.example, func(e *pipeline.Event) {
+			e.ID += ":" + h.stage
+			e.Execution, e.Stage, e.Enable, e.Reason = "", h.stage, open, reason
+		})
+		if err := t.on.Steer(ctx, e); err != nil {
+			return outcome{}, err
+		}
+		done = append(done, h.stage+" of "+h.pipeline)
+	}
+	word := "Held"
+	if open {
+		word = "Open again"
+	}
+	if len(done) == 0 {
+		return outcome{}, refuse("nothing changes: it is as you want it already")
+	}
+	return outcome{reaction: "+1", text: fmt.Sprintf("%s: %s.", word, strings.Join(done, ", "))}, nil
+}

@@ -1,0 +1,140 @@
+package chat
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// staged is a failed execution with a stage for production.
+func staged() pipeline.Execution {
+	x := ended("x1", "web", pipeline.Failed)
+	x.Board = "board"
+	x.Pipeline.Stages = []pipeline.Stage{{Name: "Build"}, {Name: "Prod", Environment: "production"}}
+	x.Stages = []pipeline.StageExecution{{Name: "Build", Status: pipeline.Succeeded}, {Name: "Prod", Status: pipeline.Failed}}
+	return x
+}
+
+func TestRunStartsAnyPipeline(t *testing.T) {
+	w := newWorld()
+	d, _ := w.say(t, alice, "/run nightly LEVEL=full")
+	want := []pipeline.PullRun{{Pipelines: []string{"nightly"}, Variables: map[string]string{"LEVEL": "full"}}}
+	if diff := cmp.Diff(want, w.runs); diff != "" || d.Decision != pipeline.DecisionStarted {
+		t.Errorf("%+v (-want +got)\n%s", d, diff)
+	}
+	for name, who := range map[string]forge.User{"the author, who may read": rita, "a stranger": eve} {
+		w := newWorld()
+		if _, said := w.say(t, who, "/run nightly"); len(w.runs) > 0 || !strings.Contains(said, "it needs the permission to write") {
+			t.Errorf("%s: %q, %v", name, said, w.runs)
+		}
+	}
+	w = newWorld()
+	w.pr.HeadRepoID = "666"
+	if _, said := w.say(t, alice, "/run nightly"); len(w.runs) > 0 || !strings.Contains(said, "/ok-to-test 1111111") {
+		t.Errorf("a fork's: %q, %v", said, w.runs)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	tests := []struct {
+		name, body string
+		approvers  []string
+		want       string // in the reply; empty: it runs
+		mode       pipeline.RetryMode
+	}{
+		{name: "what failed", body: "/retry prod", mode: pipeline.FailedActions},
+		{name: "all", body: "/retry Prod --all", mode: pipeline.AllActions},
+		{name: "a stage that succeeded", body: "/retry Build", want: "no stage of that name has failed for 1111111"},
+		{name: "somebody else's environment", body: "/retry Prod", approvers: []string{"bob"}, want: "you are not one of those who may deploy to production"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			w.executions, w.env.Approvers = []pipeline.Execution{staged()}, tt.approvers
+			_, said := w.say(t, alice, tt.body)
+			if tt.want != "" {
+				if len(w.events) > 0 || !strings.Contains(said, tt.want) {
+					t.Errorf("got %q, %+v", said, w.events)
+				}
+				return
+			}
+			if len(w.events) != 1 || w.events[0].Type != pipeline.RetryRequested || w.events[0].Stage != "Prod" || w.events[0].Retry != tt.mode || w.events[0].Execution != "x1" {
+				t.Errorf("got %q, %+v", said, w.events)
+			}
+		})
+	}
+}
+
+func TestStopOfDeployments(t *testing.T) {
+	own := pipeline.Revision{Repo: "github/octo/web"}
+	w := newWorld()
+	w.deployed = []pipeline.Deployment{
+		{ID: "d-1", Environment: "production", Status: pipeline.DeploymentInProgress, Revision: own},
+		{ID: "d-2", Environment: "production", Status: pipeline.DeploymentQueued, Revision: own},
+		{ID: "d-3", Environment: "staging", Status: pipeline.DeploymentInProgress, Revision: own},
+		{ID: "d-4", Environment: "production", Status: pipeline.DeploymentInProgress, Revision: pipeline.Revision{Repo: "github/octo/other"}},
+		{ID: "d-5", Environment: "production", Status: pipeline.DeploymentSucceeded, Revision: own},
+	}
+	if d, said := w.say(t, alice, "/stop production"); !slices.Equal(w.stopped, []string{"d-1", "d-2"}) || d.Decision != pipeline.DecisionActed {
+		t.Errorf("stopped %v, %q", w.stopped, said)
+	}
+	if _, said := w.say(t, alice, "/stop test"); !strings.Contains(said, "nothing of this repository is being deployed to test") {
+		t.Errorf("said %q", said)
+	}
+	w.env.Approvers, w.stopped = []string{"bob"}, nil
+	if _, said := w.say(t, alice, "/stop production"); len(w.stopped) > 0 || !strings.Contains(said, "may deploy to production") {
+		t.Errorf("stopped %v, %q", w.stopped, said)
+	}
+}
+
+func TestHold(t *testing.T) {
+	tests := []struct {
+		name, body   string
+		heldBy       string // empty: it is open
+		level        forge.Permission
+		want, reason string // in the reply, or of the event
+	}{
+		{name: "a stage", body: "/hold Prod -m 'freeze until Monday'", reason: "freeze until Monday"},
+		{name: "an environment", body: "/hold production", reason: "held by alice in #7"},
+		{name: "of that pipeline", body: "/hold prod --pipeline WEB", reason: "held by alice in #7"},
+		{name: "no such pipeline", body: "/hold prod --pipeline other", want: "no pipeline here has a stage"},
+		{name: "no such stage", body: "/hold staging", want: "no pipeline here has a stage"},
+		{name: "held already", body: "/hold prod", heldBy: "bob", want: "nothing changes"},
+		{name: "one's own", body: "/unhold prod", heldBy: "alice", reason: "held by alice in #7"},
+		{name: "somebody else's", body: "/unhold prod", heldBy: "bob", want: "Prod of web is held by `bob`"},
+		{name: "somebody else's, by who maintains", body: "/unhold prod", heldBy: "bob", level: forge.Maintain, reason: "held by alice in #7"},
+		{name: "open already", body: "/unhold prod", want: "nothing changes"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			w.executions = []pipeline.Execution{staged()}
+			w.board.Stages = map[string]*pipeline.StageState{"Prod": {}}
+			if tt.heldBy != "" {
+				w.board.Stages["Prod"] = &pipeline.StageState{Disabled: "because", ChangedBy: tt.heldBy}
+			}
+			if tt.level != "" {
+				w.levels["alice"] = tt.level
+			}
+			_, said := w.say(t, alice, tt.body)
+			if tt.want != "" {
+				if len(w.events) > 0 || !strings.Contains(said, tt.want) {
+					t.Errorf("got %q, %+v", said, w.events)
+				}
+				return
+			}
+			if len(w.events) != 1 {
+				t.Fatalf("got %q, %+v", said, w.events)
+			}
+			e := w.events[0]
+			if e.Type != pipeline.TransitionFlips || e.Stage != "Prod" || e.Board != "board" || e.Reason != tt.reason || e.Execution != "" || e.Enable != strings.HasPrefix(tt.body, "/unhold") {
+				t.Errorf("got %+v", e)
+			}
+		})
+	}
+}
