@@ -188,7 +188,7 @@ func (r *build) environment() error {
 		}
 		vars = append(vars, v)
 	}
-	r.variables = append(vars, r.builtIn()...)
+	r.variables = r.around(vars)
 	var state strings.Builder
 	fmt.Fprintf(&state, ". %s\n", quote(r.shell.work+"/image.sh"))
 	for _, v := range r.variables {

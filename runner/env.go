@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,6 +36,20 @@ func (r *build) builtIn() []pipeline.Variable {
 		pipeline.Variable{Name: "CODEBUILD_START_TIME", Value: strconv.FormatInt(r.record.StartedAt.UnixMilli(), 10)},
 		pipeline.Variable{Name: "CODEBUILD_SRC_DIR", Value: r.shell.source},
 		pipeline.Variable{Name: "CODEBUILD_BUILD_SUCCEEDING", Value: "1"})
+}
+
+// around puts the built-in variables around the user's: whoever names one that
+// isn't reserved, such as AWS_DEFAULT_REGION, means it (CodeBuild reference 3.1).
+func (r *build) around(vars []pipeline.Variable) []pipeline.Variable {
+	var all, last []pipeline.Variable
+	for _, v := range r.builtIn() {
+		if reserved(v.Name) {
+			last = append(last, v)
+		} else {
+			all = append(all, v)
+		}
+	}
+	return slices.Concat(all, vars, last)
 }
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

@@ -104,6 +104,7 @@ var libraries = []library{
 	{"go-redis", []string{"github.com/redis/go-redis/"}, []string{"queue/...", "store", "bench/floor/..."}},
 	{"gocloud and the AWS SDK", []string{"gocloud.dev/", "filippo.io/age"}, []string{"store/blobs", "store/secrets"}},
 	{"the Docker client", []string{"github.com/docker/", "github.com/moby/", "github.com/containerd/"}, []string{"runner/docker"}},
+	{"the registry", []string{"github.com/google/go-containerregistry/"}, []string{"runner/docker"}},
 	{"go-github", []string{"github.com/google/go-github/", "github.com/bradleyfalzon/ghinstallation/"}, []string{"forge/github"}},
 	{"YAML", []string{"go.yaml.in/yaml/", "github.com/goccy/go-yaml", "gopkg.in/yaml", "sigs.k8s.io/yaml"},
 		[]string{"internal/specfile", "internal/config", "internal/codepipeline", "pipeline", "runner/buildspec", "deployer/appspec"}},
