@@ -28,10 +28,13 @@ type Options struct {
 	Hooks map[string]Hook
 	Inbox inbox
 	// Bodies takes bodies of more than 256 KiB.
-	Bodies      bodies
-	Deliveries  deliveries
-	Executions  executions
-	Boards      boards
+	Bodies     bodies
+	Deliveries deliveries
+	Executions executions
+	Boards     boards
+	// Revisions finds commits by the names of branches and tags; nil: whole commit
+	// IDs are wanted.
+	Revisions   pipeline.Revisions
 	Builds      builds
 	Logs        logs
 	Artifacts   artifacts

@@ -127,6 +127,9 @@ func (s *Server) start(c *gin.Context, in pipeline.ManualRequest) (string, error
 	if err != nil {
 		return "", err
 	}
+	if in, err = pipeline.Pin(ctx, s.Revisions, newest, in); err != nil {
+		return "", err
+	}
 	if err := pipeline.CheckManual(newest, in); err != nil {
 		return "", err
 	}

@@ -117,7 +117,9 @@ func Advance(b *Board, e Event, rules Rules) Change {
 		s.rollback()
 	case OverrideWanted:
 		s.override()
-	case RerunRequested, ManualStart: // the orchestrator makes a start of it
+	case ScheduleSet:
+		s.schedule()
+	case RerunRequested, ManualStart, ScheduleDue: // the orchestrator makes a start of it
 	}
 	return s.change()
 }

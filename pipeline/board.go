@@ -25,6 +25,8 @@ type Board struct {
 	// of its stages, and how executions meet.
 	Order []string `json:"order,omitempty"`
 	Mode  Mode     `json:"mode,omitempty"`
+	// Timetable is when the pipeline starts by itself; nil: never.
+	Timetable *Timetable `json:"timetable,omitempty"`
 	// Pulls are the open pull requests by head branch, so that a push to such a
 	// branch is built once, as the pull request's execution. One without a
 	// number was closed, or is a draft: an older event doesn't open it again.

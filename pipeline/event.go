@@ -25,6 +25,8 @@ const (
 	ApprovalGiven   EventType = "approval"    // a person approves or rejects
 	RollbackWanted  EventType = "rollback"    // a person wants what succeeded in a stage before
 	ManualStart     EventType = "manual"      // a person wants an execution
+	ScheduleSet     EventType = "schedules"   // the definition says at which times it starts
+	ScheduleDue     EventType = "due"         // such a time has come
 	OverrideWanted  EventType = "override"    // a person wants a condition not to count
 )
 
@@ -39,6 +41,8 @@ type Event struct {
 	At    time.Time `json:"at"`
 
 	Start *Start `json:"start,omitempty"`
+	// Timetable is ScheduleSet's: the schedules, and whose repository it is.
+	Timetable *Timetable `json:"timetable,omitempty"`
 	// Manual is ManualStart's; the orchestrator makes a start of it.
 	Manual *ManualRequest `json:"manual,omitempty"`
 

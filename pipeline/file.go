@@ -175,7 +175,7 @@ func (r *reader) document() {
 	if seen["on"] || seen["triggers"] {
 		r.on(on)
 	}
-	r.triggers.Branch = r.source.branch
+	r.triggers.Branch, r.p.Branch = r.source.branch, r.source.branch
 	r.p.Stages = []Stage{{Name: r.source.stage, Actions: []Action{{
 		Name: r.source.name, Category: Source, Provider: GitProvider, RunOrder: 1,
 		Outputs: []string{r.source.name}, Namespace: namespaceOf(r.source.name),

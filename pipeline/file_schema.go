@@ -64,7 +64,9 @@ func onSchema() schema {
 		one["minProperties"] = 1
 		return oneOrMore(one)
 	}
+	times := schema{"cron": schema{"type": "string", "description": "Minute, hour, day, month, weekday."}, "tz": schema{"type": "string", "description": "Default: UTC."}}
 	on := closed(schema{
+		"schedule":     filters(times),
 		"push":         filters(schema{"branches": patterns, "tags": patterns, "paths": patterns}),
 		"pull_request": filters(schema{"events": events, "branches": patterns, "paths": patterns}),
 	})

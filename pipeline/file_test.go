@@ -83,7 +83,7 @@ func TestParseFile(t *testing.T) {
 			Pull: []PullFilter{{Events: []PullEvent{PullOpen, PullUpdated}, Branches: Criterion{[]string{"main"}, nil}}},
 		},
 		Pipeline: Pipeline{
-			Name: "web", Mode: SupersededMode, File: ".slipway/web.yml", SupersedeApprovals: true,
+			Name: "web", Mode: SupersededMode, File: ".slipway/web.yml", SupersedeApprovals: true, Branch: "main",
 			Variables: []VariableSpec{{Name: "REGION", Default: "eu-west-1"}, {Name: "LEVEL", Default: "info", Description: "log level"}, {Name: "TICKET", Required: true}},
 			Stages: []Stage{
 				{Name: "Source", Actions: []Action{{Name: "app", Category: Source, Provider: GitProvider, RunOrder: 1, Namespace: "app", Outputs: []string{"app"}}}},
@@ -230,9 +230,14 @@ func TestMistakesInFiles(t *testing.T) {
 		{"SP403 on success", "mode: parallel\n" + conditionFile("on_success: {if: x == y, else: rollback}"), "6:15 SP403 stages[0].on_success: a pipeline with mode: parallel can't roll back"},
 		{"SP404 retry with checks", conditionFile("on_failure: {all: [{if: x == y}], retry: failed}"), "5:15 SP404 stages[0].on_failure: retry can't be combined with checks"},
 		{"SP213 of a rule", conditionFile("before: {if: \"#{b.X} == y\"}"), "5:16 SP213 stages[0].before.if: #{b.X}: action b, which makes it, isn't done before"},
-		{"not supported yet", "extends: x\non: {schedule: [{cron: x}], push: {tags: v}}\nsources: {app: {s3: b}, two: {}}\n" + stagesFile("- {name: S, matrix: {if: x}, needs: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
+		{"schedules", "on: {schedule: [{cron: \"0 25 * * *\"}, {tz: Mars}, {cron: \"0 0 30 2 *\"}]}\n" + stagesFile("- {name: S, actions: [{build: b}]}\n"), `
+1:24 wrong-value on.schedule[0].cron: hour: want 0 to 23, a list, a range or a step, have "25"
+1:39 missing-key on.schedule[1]: cron is missing
+1:44 wrong-value on.schedule[1].tz: want a time zone such as Europe/Berlin, have "Mars"
+1:58 wrong-value on.schedule[2].cron: there is no such time`},
+		{"not supported yet", "extends: x\non: {comment: [{cron: x}], push: {tags: v}}\nsources: {app: {s3: b}, two: {}}\n" + stagesFile("- {name: S, matrix: {if: x}, needs: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
 1:1 not-supported extends is not supported yet
-2:6 not-supported on.schedule is not supported yet
+2:6 not-supported on.comment is not supported yet
 3:17 not-supported sources.app.s3 is not supported yet
 3:25 not-supported sources.two: a second source is not supported yet
 6:13 not-supported stages[0].matrix is not supported yet
@@ -320,7 +325,7 @@ func TestFileSchema(t *testing.T) {
 		actionsFile("  - {run: b}\n"):                                 false,
 		actionsFile("  - {run: b, test: c, commands: [x]}\n"):         false,
 		"mode: fast\n" + actionsFile("  - {build: b}\n"):              false,
-		"on: {schedule: []}\n" + actionsFile("  - {build: b}\n"):      false,
+		"on: {comment: []}\n" + actionsFile("  - {build: b}\n"):      false,
 		"on: {push: {tags: v1}}\n" + actionsFile("  - {build: b}\n"):  true,
 		"sources: {app: {s3: b}}\n" + actionsFile("  - {build: b}\n"): false,
 		"slipway: 1\n": false,

@@ -2,9 +2,11 @@ package pipeline
 
 import (
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/slipway-ci/slipway/internal/cron"
 	"github.com/slipway-ci/slipway/internal/specfile"
 )
 
@@ -17,13 +19,14 @@ const (
 
 // on reads the triggers.
 func (r *reader) on(n *yaml.Node) {
-	push, pull := false, false
+	push, pull, schedule := false, false, false
 	r.keys(n, "on", map[string]func(specfile.Entry){
 		"push":         func(e specfile.Entry) { push = true; r.filters(e, r.pushFilter) },
 		"pull_request": func(e specfile.Entry) { pull = true; r.filters(e, r.pullFilter) },
-	}, []string{"schedule", "comment", "manual", "tag", "release", "webhook"})
-	if !push && !pull {
-		r.f.Errorf(orNode(n, r.f.Root), spFilter, "on: want push or pull_request, have neither; without on, pushes to the source's branch start the pipeline")
+		"schedule":     func(e specfile.Entry) { schedule = true; r.filters(e, r.schedule) },
+	}, []string{"comment", "manual", "tag", "release", "webhook"})
+	if !push && !pull && !schedule {
+		r.f.Errorf(orNode(n, r.f.Root), spFilter, "on: want push, pull_request or schedule, have none; without on, pushes to the source's branch start the pipeline")
 	}
 }
 
@@ -81,6 +84,39 @@ func (r *reader) pullFilter(n *yaml.Node, where string) {
 		return
 	}
 	r.triggers.Pull = append(r.triggers.Pull, f)
+}
+
+// schedule reads {cron: "0 3 * * *", tz: Europe/Berlin}.
+func (r *reader) schedule(n *yaml.Node, where string) {
+	var s Schedule
+	zone := time.UTC
+	var at *yaml.Node
+	r.keys(n, where, map[string]func(specfile.Entry){
+		"cron": func(e specfile.Entry) { at = orKey(e); s.Cron, _ = r.f.Text(e.Value, e.Path) },
+		"tz": func(e specfile.Entry) {
+			s.Zone, _ = r.f.Text(e.Value, e.Path)
+			found, err := parseZone(s.Zone)
+			if err != nil {
+				r.f.Errorf(orKey(e), specfile.CodeValue, "%s: %s", e.Path, err)
+				return
+			}
+			zone = found
+		},
+	}, []string{"branch", "variables"})
+	if at == nil {
+		r.f.Errorf(n, specfile.CodeMissingKey, "%s: cron is missing", where)
+		return
+	}
+	when, err := cron.Parse(s.Cron, zone)
+	if err != nil {
+		r.f.Errorf(at, specfile.CodeValue, "%s.cron: %s", where, err)
+		return
+	}
+	if _, ok := when.Next(time.Unix(0, 0)); !ok {
+		r.f.Errorf(at, specfile.CodeValue, "%s.cron: there is no such time", where)
+		return
+	}
+	r.triggers.Schedules = append(r.triggers.Schedules, s)
 }
 
 func (r *reader) pullEvents(e specfile.Entry) []PullEvent {

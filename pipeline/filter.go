@@ -14,6 +14,8 @@ import (
 type Triggers struct {
 	Push []PushFilter `json:"push,omitempty"`
 	Pull []PullFilter `json:"pull_request,omitempty"`
+	// Schedules start it at times, at the head of Branch.
+	Schedules []Schedule `json:"schedule,omitempty"`
 	// Branch is the source's, whose pushes start the pipeline where it has no
 	// filters; empty means the repository's default branch.
 	Branch string `json:"branch,omitempty"`
@@ -138,6 +140,9 @@ func (m *matcher) push(t Triggers, e forge.Event) bool {
 	}
 	if len(t.Push) == 0 && len(t.Pull) > 0 {
 		return m.miss("only pull requests start it, got %s", what)
+	}
+	if len(t.Push) == 0 && len(t.Schedules) > 0 {
+		return m.miss("only its schedule starts it, got %s", what)
 	}
 	filters := t.Push
 	if len(filters) == 0 {

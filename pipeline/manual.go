@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,10 +14,11 @@ import (
 // ManualRequest asks for an execution without a push (CodePipeline reference
 // 3.2).
 type ManualRequest struct {
-	// Ref is the branch, or refs/..., that the commit is taken for; empty means
-	// that of the newest execution.
+	// Ref is the branch or tag, or refs/..., that the commit is taken for; empty
+	// means the source's branch or, with a commit, that of the newest execution.
 	Ref string `json:"ref,omitempty"`
-	// Revisions pin the commit; there must be one.
+	// Revisions pin the commit, of which the beginning may be enough; none means
+	// the head of Ref.
 	Revisions []SourceRevision  `json:"source_revisions,omitempty"`
 	Variables map[string]string `json:"variables,omitempty"`
 }
@@ -54,6 +56,50 @@ func CheckManual(newest Execution, m ManualRequest) error {
 		return refuse(ValidationException, "ref: say for which branch, the newest execution is a pull request's")
 	}
 	return nil
+}
+
+// Pin completes a request that names its commit by a branch, a tag or the
+// beginning of its ID. r may be nil, which finds none.
+func Pin(ctx context.Context, r Revisions, newest Execution, m ManualRequest) (ManualRequest, error) {
+	named := len(m.Revisions) == 0
+	if r == nil || !named && (len(m.Revisions) > 1 || m.Revisions[0].Type != CommitID || isCommit(m.Revisions[0].Value)) {
+		return m, nil
+	}
+	name := m.Ref
+	switch {
+	case !named:
+		name = m.Revisions[0].Value
+	case name == "":
+		name = newest.Pipeline.Branch
+	}
+	sha, ref, err := r.Resolve(ctx, newest.Repo, newest.Trigger.Installation, name)
+	if err != nil {
+		if mistake, ok := errors.AsType[*UserError](err); ok {
+			return m, refuse(ValidationException, "%s", mistake.Msg)
+		}
+		return m, err
+	}
+	if named {
+		m.Ref, m.Revisions = ref, []SourceRevision{{Action: newest.source(), Type: CommitID, Value: sha}}
+		return m, nil
+	}
+	if m.Ref == "" {
+		m.Ref = ref
+	}
+	m.Revisions = []SourceRevision{{Action: m.Revisions[0].Action, Type: CommitID, Value: sha}}
+	return m, nil
+}
+
+// source is the name of the execution's source action.
+func (x *Execution) source() string {
+	for _, st := range x.Pipeline.Stages {
+		for _, a := range st.Actions {
+			if a.Category == Source {
+				return a.Name
+			}
+		}
+	}
+	return ""
 }
 
 func isCommit(s string) bool {

@@ -73,6 +73,7 @@ type Orchestrator struct {
 	relay       Relayer
 	rules       Rules
 	chat        Chat
+	revisions   Revisions // nil: schedules start nothing
 	now         func() time.Time
 	log         *slog.Logger
 }
@@ -91,6 +92,8 @@ func (o *Orchestrator) Event(ctx context.Context, e Event) error {
 		_, err = o.Rerun(ctx, e.Execution, "api", e.ID, 0, forge.User{Login: e.By})
 	case ManualStart:
 		err = o.manual(ctx, e)
+	case ScheduleDue:
+		err = o.due(ctx, e)
 	default:
 		return o.step(ctx, e, nil)
 	}

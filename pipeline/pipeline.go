@@ -38,8 +38,11 @@ type Pipeline struct {
 	SupersedeApprovals bool `json:"supersede_approvals,omitempty"`
 	// CancelOnUpdate ends executions once a newer one of the same branch has
 	// another definition (CodePipeline reference 3.11, onUpdate: cancel).
-	CancelOnUpdate bool           `json:"cancel_on_update,omitempty"`
-	Variables      []VariableSpec `json:"variables,omitempty"`
+	CancelOnUpdate bool `json:"cancel_on_update,omitempty"`
+	// Branch is the source's, which a start without a ref takes; empty: the
+	// repository's default branch.
+	Branch    string         `json:"branch,omitempty"`
+	Variables []VariableSpec `json:"variables,omitempty"`
 }
 
 // VariableSpec declares a pipeline variable, #{variables.NAME}.

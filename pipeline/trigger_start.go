@@ -22,6 +22,9 @@ func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, 
 	case len(defs) == 0:
 		return Decision{Decision: DecisionIgnored, Reason: cmp.Or(v.NotImplied, reason)}, nil
 	}
+	if err := o.timetables(ctx, d, e, defs); err != nil {
+		return Decision{}, err
+	}
 	chosen, reason, err := o.choose(ctx, e, v, defs)
 	switch {
 	case err != nil:

@@ -16,6 +16,8 @@ type View struct {
 	Mode    Mode        `json:"mode,omitempty"`
 	Started int         `json:"started"` // executions ever
 	Stages  []StageView `json:"stages"`
+	// Timetable is when the pipeline starts by itself.
+	Timetable *Timetable `json:"timetable,omitempty"`
 }
 
 // StageView is one stage of it (CodePipeline reference 3.4).
@@ -65,7 +67,7 @@ type LatestView struct {
 func (b *Board) View() View {
 	v := View{
 		ID: b.Key, Forge: b.Repo.Forge, Repo: b.Repo.FullName(), Name: b.Pipeline, Project: b.Project,
-		Mode: b.Mode, Started: b.Executions, Stages: []StageView{},
+		Mode: b.Mode, Started: b.Executions, Stages: []StageView{}, Timetable: b.Timetable,
 	}
 	names := slices.Clone(b.Order)
 	for _, name := range slices.Sorted(maps.Keys(b.Stages)) {

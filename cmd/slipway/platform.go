@@ -51,6 +51,7 @@ type platform struct {
 	fleet        *dispatch.Fleet
 	admission    *dispatch.Admission // of agents
 	orchestrator *pipeline.Orchestrator
+	revisions    *revisions
 	relay        *pipeline.Relay
 	reporters    []teller
 	targets      map[string]*notify.Target // of notifications, by name
@@ -140,7 +141,9 @@ func (p *platform) wire() {
 		InfrastructureRetries: retries, QueuedTimeout: p.cfg.Limits.QueuedTimeout,
 		BuildTimeout: p.cfg.Limits.BuildTimeout, ExternalURL: p.cfg.ExternalURL,
 	}
+	p.revisions = &revisions{p.forges, p.mirrors}
 	p.orchestrator = pipeline.NewOrchestrator(p.store, p.forges, defs, p.relay, rules, now, p.log)
+	p.orchestrator.Resolves(p.revisions)
 	p.listen()
 	p.reporters = p.wireReporters()
 }
@@ -263,7 +266,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 	}
 	return handlers.New(handlers.Options{
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
-		Executions: p.store, Boards: p.store, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
+		Executions: p.store, Boards: p.store, Revisions: p.revisions, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
 		DeadLetters: deadLetters{p.inbox, p}, Retention: p.retention(), Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
 		Fleet: p.fleet, Agents: p.admission, AgentControl: p.fleet,
 		Git: gitHost{p.host, p.cfg.AdminToken, p.log},

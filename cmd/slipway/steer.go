@@ -228,20 +228,23 @@ func (a *app) startCommand() *cobra.Command {
 	var m pipeline.ManualRequest
 	rev := pipeline.SourceRevision{Type: pipeline.CommitID}
 	var asJSON bool
-	c := a.asker("start PIPELINE", "Start an execution of a commit",
-		"The definition is the commit's own. PIPELINE is an ID that slipway pipelines lists. "+serverNote,
+	c := a.asker("start PIPELINE", "Start an execution of a branch, a tag or a commit",
+		"Without --ref and --commit it is the newest commit of the source's branch. The definition is the commit's own. PIPELINE is an ID that slipway pipelines lists. "+serverNote,
 		cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
-			m.Revisions = []pipeline.SourceRevision{rev}
+			what := orDefault(m.Ref, "the newest commit")
+			if rev.Value != "" {
+				m.Revisions, what = []pipeline.SourceRevision{rev}, pipeline.ShortSHA(rev.Value)
+			}
 			out, err := api.Start(ctx, args[0], m)
 			if err != nil {
 				return err
 			}
-			return a.done(asJSON, steered{Pipeline: args[0], Event: out.Event}, "starting", args[0], "at", pipeline.ShortSHA(rev.Value))
+			return a.done(asJSON, steered{Pipeline: args[0], Event: out.Event}, "starting", args[0], "at", what)
 		})
 	f := c.Flags()
-	f.StringVar(&rev.Value, "commit", "", "the whole commit `ID`; required")
+	f.StringVar(&rev.Value, "commit", "", "a commit `ID`, or its first 7 digits or more where a branch or a tag points at it or it was built before")
 	f.StringVar(&rev.Action, "source", pipeline.DefaultSource, "the source action that brings it")
-	f.StringVar(&m.Ref, "ref", "", "the branch that it is taken for (default: that of the newest execution)")
+	f.StringVar(&m.Ref, "ref", "", "the branch or tag; with --commit the one that it is taken for (default: that of the newest execution)")
 	f.StringToStringVar(&m.Variables, "var", nil, "a pipeline variable's value, as `NAME=VALUE`; may be repeated")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c

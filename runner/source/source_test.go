@@ -204,3 +204,28 @@ func TestCheckoutEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestResolve(t *testing.T) {
+	testenv.Need(t, "git")
+	o := runnertest.Repo(t, map[string]string{"a": "b"})
+	dir := o.URL
+	runnertest.Git(t, dir, "branch", "release/1")
+	runnertest.Git(t, dir, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "v1", "-m", "x")
+	o.Repo.DefaultBranch = strings.TrimSpace(runnertest.Git(t, dir, "symbolic-ref", "--short", "HEAD"))
+	o = served(t, o)
+	s := store(t, source.Options{})
+	for name, want := range map[string]string{
+		"": "refs/heads/" + o.Repo.DefaultBranch, "release/1": "refs/heads/release/1", "v1": "refs/tags/v1", "refs/tags/v1": "refs/tags/v1",
+		o.SHA[:8]: "refs/heads/" + o.Repo.DefaultBranch, o.SHA: "",
+	} {
+		if sha, ref, err := s.Resolve(t.Context(), o, name); err != nil || sha != o.SHA || ref != want {
+			t.Errorf("%q: got %s %s, %v, want %s", name, sha, ref, err, want)
+		}
+	}
+	for _, name := range []string{"nope", "0000000", o.SHA[:4], "--upload-pack=x", "HEAD"} {
+		var mistake *pipeline.UserError
+		if sha, _, err := s.Resolve(t.Context(), o, name); !errors.As(err, &mistake) {
+			t.Errorf("%q: got %s, %v", name, sha, err)
+		}
+	}
+}
