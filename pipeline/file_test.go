@@ -325,7 +325,7 @@ func TestFileSchema(t *testing.T) {
 		actionsFile("  - {run: b}\n"):                                 false,
 		actionsFile("  - {run: b, test: c, commands: [x]}\n"):         false,
 		"mode: fast\n" + actionsFile("  - {build: b}\n"):              false,
-		"on: {comment: []}\n" + actionsFile("  - {build: b}\n"):      false,
+		"on: {comment: []}\n" + actionsFile("  - {build: b}\n"):       false,
 		"on: {push: {tags: v1}}\n" + actionsFile("  - {build: b}\n"):  true,
 		"sources: {app: {s3: b}}\n" + actionsFile("  - {build: b}\n"): false,
 		"slipway: 1\n": false,

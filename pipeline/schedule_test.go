@@ -123,7 +123,9 @@ func TestPin(t *testing.T) {
 	sha, other := strings.Repeat("ab", 20), strings.Repeat("cd", 20)
 	h := heads{"main": sha, "next": other, "cdcdcdc": other}
 	newest := Execution{Pipeline: f1(SupersededMode)}
-	commit := func(id string) []SourceRevision { return []SourceRevision{{Action: "Source", Type: CommitID, Value: id}} }
+	commit := func(id string) []SourceRevision {
+		return []SourceRevision{{Action: "Source", Type: CommitID, Value: id}}
+	}
 	for _, tt := range []struct {
 		name, branch string
 		in           ManualRequest
