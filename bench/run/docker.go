@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -110,13 +112,36 @@ func (e *engine) removeImage(ctx context.Context) error {
 // spans is how long a build took: to its first line, and to its end.
 type spans struct{ first, whole time.Duration }
 
-// runBare is a one-command container by the calls that nobody can do without:
-// create, attach, start, wait, remove.
+// runApart is runBare on a network of its own, which is made before and removed
+// after: what isolates one build from another.
+func (e *engine) runApart(ctx context.Context, command string) (spans, error) {
+	begin := time.Now()
+	name := fmt.Sprintf("slwb%08x", rand.Uint32())
+	body := marshal(map[string]any{
+		"Name": name, "Driver": "bridge", "Labels": map[string]string{"slipway.bench": "floor"},
+		"Options": map[string]string{"com.docker.network.bridge.name": name, "com.docker.network.bridge.enable_icc": "false"},
+	})
+	if err := e.call(ctx, http.MethodPost, "/networks/create", bytes.NewReader(body), nil); err != nil {
+		return spans{}, err
+	}
+	made := time.Since(begin)
+	took, err := e.runOn(ctx, name, command)
+	removed := e.call(context.WithoutCancel(ctx), http.MethodDelete, "/networks/"+name, nil, nil)
+	return spans{made + took.first, time.Since(begin)}, errors.Join(err, removed)
+}
+
+// runBare is a one-command container on the network that all share.
 func (e *engine) runBare(ctx context.Context, command string) (spans, error) {
+	return e.runOn(ctx, "bridge", command)
+}
+
+// runOn is a one-command container by the calls that nobody can do without:
+// create, attach, start, wait, remove.
+func (e *engine) runOn(ctx context.Context, network, command string) (spans, error) {
 	begin := time.Now()
 	body := marshal(map[string]any{
 		"Image": benchImage, "Cmd": []string{"/bin/sh", "-c", command}, "Labels": map[string]string{"slipway.bench": "floor"},
-		"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": "none"}},
+		"HostConfig": map[string]any{"NetworkMode": network, "LogConfig": map[string]any{"Type": "none"}},
 	})
 	var created struct{ ID string }
 	if err := e.call(ctx, http.MethodPost, "/containers/create", bytes.NewReader(body), &created); err != nil {
