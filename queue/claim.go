@@ -18,10 +18,12 @@ const (
 	jobGroup = "workers"
 	// readSlice bounds one blocking read, so that a claim that ended doesn't
 	// leave a reader behind for longer.
-	readSlice = 5 * time.Second
+	readSlice = 10 * time.Second
 	// lookAgain is how often a waiting claim looks for jobs that were delayed
 	// since it looked; what it knew of then it looks for when it is due.
-	lookAgain = 5 * time.Second
+	lookAgain = 10 * time.Second
+	// slotSlack is how much longer than its claim a slot counts as waiting.
+	slotSlack = 2 * time.Second
 )
 
 // Claim waits up to wait for a job of one of w's classes and takes its lease.
@@ -99,7 +101,7 @@ func (c *claim) wait(ctx context.Context) (pipeline.Job, error) {
 // is worth to look next.
 func (c *claim) join(ctx context.Context) (job pipeline.Job, again time.Duration, err error) {
 	again = lookAgain
-	expiry := time.Until(c.until) + 2*readSlice
+	expiry := time.Until(c.until) + slotSlack
 	for _, name := range c.classes {
 		answer, err := c.jobs.run(ctx, joinClass, name, c.slot, c.worker, expiry.Milliseconds(), c.jobs.lease.Milliseconds()).Slice()
 		if err != nil {
