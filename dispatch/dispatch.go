@@ -56,6 +56,7 @@ type Orders interface {
 	Build(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.BuildOrder, error)
 	Deploy(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.DeployOrder, error)
 	HTTP(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.HTTPOrder, error)
+	Batch(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.BatchOrder, error)
 }
 
 // Service implements pipeline.Control for workers and pipeline.Jobs for the
@@ -201,6 +202,8 @@ func (s *Service) order(ctx context.Context, a *pipeline.Assignment, x pipeline.
 			a.Deploy, err = s.orders.Deploy(ctx, a.Job, x)
 		case pipeline.HTTPJob:
 			a.HTTP, err = s.orders.HTTP(ctx, a.Job, x)
+		case pipeline.BatchJob:
+			a.Batch, err = s.orders.Batch(ctx, a.Job, x)
 		case pipeline.BuildJob:
 			a.Build, err = s.orders.Build(ctx, a.Job, x)
 		}

@@ -201,6 +201,10 @@ func (o orders) HTTP(context.Context, pipeline.Job, pipeline.Execution) (*pipeli
 	return &pipeline.HTTPOrder{}, nil
 }
 
+func (o orders) Batch(context.Context, pipeline.Job, pipeline.Execution) (*pipeline.BatchOrder, error) {
+	return &pipeline.BatchOrder{}, nil
+}
+
 func (o orders) Deploy(context.Context, pipeline.Job, pipeline.Execution) (*pipeline.DeployOrder, error) {
 	return o.deploy, nil
 }

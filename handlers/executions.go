@@ -82,6 +82,10 @@ type actionView struct {
 	// an approve action asks, and its answer.
 	Resolved *pipeline.Settings      `json:"resolved,omitempty"`
 	Approval *pipeline.ApprovalState `json:"approval,omitempty"`
+	// Batch is set on a batch whose buildspec has been read, Task on each of its
+	// builds.
+	Batch *pipeline.BatchState `json:"batch,omitempty"`
+	Task  *pipeline.Task       `json:"task,omitempty"`
 }
 
 func (s *Server) item(x pipeline.Summary) executionItem {
@@ -139,6 +143,7 @@ func viewAction(def pipeline.Action, a pipeline.ActionExecution) actionView {
 		Name: a.Name, Category: def.Category, Provider: def.Provider, Status: a.Status, Attempt: a.Attempt, Earlier: a.Earlier,
 		Outcome: a.Outcome, Worker: a.Worker, QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, EndedAt: a.EndedAt,
 		Error: a.Error, Artifacts: a.Artifacts, Exported: a.Exported, Resolved: a.Resolved, Approval: a.Approval,
+		Batch: a.Batch, Task: def.Task,
 	}
 	if a.Kind == pipeline.DeployJob {
 		v.Deployment = a.Job

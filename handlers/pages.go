@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -174,8 +175,11 @@ func (s *Server) addAction(ctx context.Context, v *ui.Execution, st pipeline.Sta
 			s.Log.WarnContext(ctx, "build left out of a page", "execution", v.ID, "job", a.Job, "error", err)
 		}
 	}
-	if a.Status == pipeline.Failed {
+	if a.Status == pipeline.Failed && tellsMore(v.Execution, st.Name, a) {
 		p := ui.Problem{Stage: st.Name, Action: a.Name, Build: found}
+		if a.TaskOf == st.Name {
+			p.Stage = a.Name // says it all
+		}
 		if a.Error != nil {
 			p.Code, p.Message = a.Error.Code, a.Error.Message
 		}
@@ -309,4 +313,20 @@ func (s *Server) backTo(c *gin.Context, path string, err error) {
 		return
 	}
 	c.Redirect(http.StatusSeeOther, path)
+}
+
+// tellsMore reports whether the failure of an action is worth a place at the
+// top: a batch's is that of one of its builds, and some builds may fail.
+func tellsMore(x pipeline.Execution, stage string, a pipeline.ActionExecution) bool {
+	for _, t := range x.TasksOf(stage, a.TaskOf) {
+		if a.TaskOf != "" && t.State.Name == a.Name {
+			return !t.Task.IgnoreFailure
+		}
+	}
+	if a.Batch == nil {
+		return true
+	}
+	return !slices.ContainsFunc(x.TasksOf(stage, a.Name), func(t pipeline.TaskExecution) bool {
+		return t.State.Status == pipeline.Failed && !t.Task.IgnoreFailure
+	})
 }

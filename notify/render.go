@@ -109,7 +109,12 @@ func summary(x pipeline.Execution, v verdict, list []work, more int, o RenderOpt
 	}
 	writeStages(&b, x)
 	for _, w := range list {
-		writePhases(&b, w, len(list) > 1, o)
+		switch {
+		case w.exec.Batch != nil:
+			writeBatch(&b, w, list, o)
+		case w.def.Task == nil:
+			writePhases(&b, w, len(list) > 1, o)
+		}
 	}
 	if more > 0 {
 		fmt.Fprintf(&b, "\n%d more annotations are not shown.\n", more)
@@ -344,6 +349,9 @@ func phaseDuration(p pipeline.Phase, now time.Time) string {
 func artifactsText(list []work) string {
 	var b strings.Builder
 	for _, w := range list {
+		if w.exec.Batch != nil {
+			continue // its tasks' are listed
+		}
 		for _, a := range w.exec.Artifacts {
 			if b.Len() == 0 {
 				b.WriteString("| Artifact | Of | Files | Bytes | SHA-256 |\n| --- | --- | ---: | ---: | --- |\n")

@@ -108,6 +108,7 @@ func verdictOf(x pipeline.Execution, list []work, o RenderOptions) verdict {
 // until its first job was taken: later waits are part of being in progress.
 func liveVerdict(x pipeline.Execution, list []work, o RenderOptions) verdict {
 	begun := false
+	list = counted(list)
 	var current *work
 	number := 0
 	for i, w := range list {
@@ -215,12 +216,12 @@ func failedVerdict(x pipeline.Execution, list []work) verdict {
 
 func firstFailed(list []work) *work {
 	for i, w := range list {
-		if w.exec.Status == pipeline.Failed {
-			return &list[i]
+		if w.exec.Status == pipeline.Failed && w.def.Task == nil {
+			return culprit(&list[i], list)
 		}
 	}
 	for i, w := range list {
-		if w.exec.Status == pipeline.Abandoned {
+		if w.exec.Status == pipeline.Abandoned && w.def.Task == nil {
 			return &list[i]
 		}
 	}

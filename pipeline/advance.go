@@ -57,6 +57,9 @@ const (
 
 // timeout is an action's time limit.
 func (r Rules) timeout(a Action) time.Duration {
+	if a.Batch != nil {
+		return orDefault(a.Batch.Timeout, batchTimeout)
+	}
 	if a.Timeout > 0 {
 		return a.Timeout
 	}
@@ -243,6 +246,7 @@ const (
 	timerOpening = "opening"
 	timerWindow  = "window" // a deployment window opens
 	timerLook    = "look"   // an alarm was waited for long enough
+	timerBatch   = "batch"
 )
 
 func (x *Execution) clone() *Execution {
@@ -269,6 +273,10 @@ func cloneAttempts(list []ActionExecution) []ActionExecution {
 		if a.Approval != nil {
 			approval := *a.Approval
 			a.Approval = &approval
+		}
+		if a.Batch != nil {
+			batch := *a.Batch
+			a.Batch = &batch
 		}
 	}
 	return list

@@ -16,6 +16,7 @@ func (s *step) proceed(x *Execution, i int) {
 
 // advance takes the next step in stage i; false: there is something to wait for.
 func (s *step) advance(x *Execution, i int) bool {
+	s.batches(x, i)
 	sx, stopping := &x.Stages[i], x.Status == Stopping || x.Replaced
 	if c := sx.open(); c != nil {
 		s.judge(x, i, c)
@@ -54,7 +55,7 @@ func (s *step) advance(x *Execution, i int) bool {
 
 func (s *step) beginOrder(x *Execution, i, order int) {
 	for j, a := range x.Pipeline.Stages[i].Actions {
-		if a.RunOrder == order && x.Stages[i].Actions[j].Status == Pending {
+		if a.Task == nil && a.RunOrder == order && x.Stages[i].Actions[j].Status == Pending {
 			s.begin(x, x.taskAt(i, j))
 		}
 	}
@@ -193,7 +194,7 @@ func (s *step) keepOut(x *Execution, i int) {
 func (x *Execution) nextOrder(i int) (int, bool) {
 	order, found := 0, false
 	for j, a := range x.Pipeline.Stages[i].Actions {
-		if x.Stages[i].Actions[j].Status == Pending && (!found || a.RunOrder < order) {
+		if a.Task == nil && x.Stages[i].Actions[j].Status == Pending && (!found || a.RunOrder < order) {
 			order, found = a.RunOrder, true
 		}
 	}
@@ -216,7 +217,7 @@ func (sx *StageExecution) running() bool {
 
 func (sx *StageExecution) failed() *ActionExecution {
 	for j := range sx.Actions {
-		if a := &sx.Actions[j]; a.Status == Failed || a.Status == Abandoned {
+		if a := &sx.Actions[j]; a.TaskOf == "" && (a.Status == Failed || a.Status == Abandoned) {
 			return a
 		}
 	}
@@ -272,6 +273,8 @@ func (a Action) kind() JobKind {
 	switch {
 	case a.Category == Source, a.Category == Approval:
 		return ""
+	case a.Batch != nil, a.Task != nil && a.Task.ID == "":
+		return BatchJob
 	case a.Provider == CodeBuildProvider, a.Provider == CommandsProvider:
 		return BuildJob
 	case a.Provider == CodeDeployProvider:
@@ -296,6 +299,9 @@ func (s *step) enqueue(x *Execution, t task, notBefore time.Time) {
 		a.Job = DeploymentID(x.ID, stage, a.Name, a.Attempt)
 	} else {
 		a.Job = BuildID(x.ID, stage, a.Name, a.Attempt)
+	}
+	if a.Kind == BatchJob { // the server's own
+		def.Labels, def.Compute, def.Concurrency = "", "", 0
 	}
 	a.Class = ClassOf(a.Kind, def.Labels, def.Compute)
 	s.do(Effect{Type: AddJob, Execution: x.ID, Job: &Job{
@@ -332,9 +338,9 @@ func (s *step) attempt() (x *Execution, t task, ok bool) {
 }
 
 // work is attempt, for what workers say: nobody works at an approval, nor at a
-// rule that waits for its time.
+// rule that waits for its time, nor at a batch whose builds run.
 func (s *step) work() (x *Execution, t task, ok bool) {
-	if x, t, ok = s.attempt(); ok && t.a.Job == "" {
+	if x, t, ok = s.attempt(); ok && (t.a.Job == "" || t.a.Batch != nil) {
 		return nil, t, false
 	}
 	return x, t, ok
@@ -372,7 +378,7 @@ func (s *step) ended() {
 	case BuildFault:
 		s.infrastructure(x, t, SystemUnavailable, orText(o.Message, "the service failed"))
 	case BuildFailed:
-		if o.Retry && a.Retried < buildRetryLimit && x.Status != Stopping {
+		if o.Retry && a.Retried < buildRetryLimit && !x.stopping(t) {
 			retried := a.Retried + 1
 			s.again(x, t, time.Time{})
 			a.Retried = retried
@@ -395,6 +401,8 @@ func (s *step) succeed(x *Execution, t task) {
 	def, a := t.def, t.a
 	missing := x.lacks(def, a.Artifacts)
 	switch {
+	case def.Batch != nil:
+		s.expand(x, t)
 	case tooLarge(a.Exported):
 		a.Exported = nil
 		s.fail(a, OutputVariablesSizeExceeded, fmt.Sprintf("the exported variables have more than %d bytes", outputsLimitBytes), BuildFailed)
@@ -417,7 +425,7 @@ func (s *step) lost() {
 	switch {
 	case !ok:
 		return
-	case s.e.Unbegun && t.a.Unbegun < unbegunLimit && x.Status != Stopping:
+	case s.e.Unbegun && t.a.Unbegun < unbegunLimit && !x.stopping(t):
 		t.a.Unbegun++
 		s.again(x, t, time.Time{})
 	default:
@@ -432,7 +440,7 @@ const retryDelay = 2 * time.Second
 func (s *step) infrastructure(x *Execution, t task, code, message string) {
 	a := t.a
 	a.Lost++
-	if x.Status == Stopping || a.Lost > s.rules.retries() {
+	if x.stopping(t) || a.Lost > s.rules.retries() {
 		s.fail(a, code, fmt.Sprintf("%s (attempt %d)", message, a.Attempt), BuildFault)
 		return
 	}
@@ -448,7 +456,7 @@ func (s *step) again(x *Execution, t task, notBefore time.Time) {
 	a := t.a
 	*a = ActionExecution{
 		Name: a.Name, Status: InProgress, Attempt: a.Attempt + 1, Lost: a.Lost, Unbegun: a.Unbegun, Retried: a.Retried, Kind: a.Kind,
-		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job), Resolved: a.Resolved,
+		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job), Resolved: a.Resolved, TaskOf: a.TaskOf,
 	}
 	s.enqueue(x, t, notBefore)
 }

@@ -212,6 +212,9 @@ func (p *player) start() {
 		def.Stages = append(def.Stages, Stage{Name: "Prod", Actions: []Action{approve(1), build("p", 1), deploy("q", 2)}})
 		def.SupersedeApprovals = rapid.Bool().Draw(p.rt, "displaces")
 	}
+	if rapid.Bool().Draw(p.rt, "batch") {
+		def.Stages[1].Actions[0].Batch = &BatchSettings{Combine: rapid.Bool().Draw(p.rt, "combine")}
+	}
 	def.Stages[1].OnFailure.Retry = rapid.SampledFrom([]RetryMode{"", FailedActions, AllActions}).Draw(p.rt, "itself")
 	def.Stages[2].OnFailure.Rollback = rapid.Bool().Draw(p.rt, "back")
 	def.CancelOnUpdate = rapid.Bool().Draw(p.rt, "cancels")
@@ -232,7 +235,7 @@ func (p *player) attempts() []Event {
 	for _, id := range p.sorted() {
 		for _, st := range p.w.all[id].Stages {
 			for _, a := range st.Tasks() {
-				if a.Status == InProgress {
+				if a.Status == InProgress && a.Batch == nil { // a batch's builds are at work, not it
 					open = append(open, Event{Execution: id, Stage: st.Name, Action: a.Name, Attempt: a.Attempt})
 				}
 			}
@@ -254,7 +257,7 @@ func (p *player) job() {
 		e.Type = JobEnded
 		e.Outcome = &Outcome{Status: rapid.SampledFrom([]BuildStatus{
 			BuildSucceeded, BuildSucceeded, BuildFailed, BuildFault, BuildTimedOut, BuildStopped,
-		}).Draw(p.rt, "outcome")}
+		}).Draw(p.rt, "outcome"), Batch: p.tasks()}
 	case "lose":
 		e.Type, e.Unbegun = JobLost, rapid.Bool().Draw(p.rt, "unbegun")
 	case "refuse":
@@ -282,7 +285,7 @@ func (p *player) finishOne() bool {
 		}
 		return true
 	}
-	e.Type, e.Outcome = JobEnded, &Outcome{Status: BuildSucceeded}
+	e.Type, e.Outcome = JobEnded, &Outcome{Status: BuildSucceeded, Batch: p.tasks()}
 	p.send(e)
 	return true
 }
@@ -306,6 +309,7 @@ func (p *player) check() {
 	}
 	inside := map[string]string{}
 	for id, x := range p.w.b.Live {
+		checkTasks(p.rt, x)
 		for _, st := range x.Stages {
 			if (st.Status != InProgress && st.Status != Stopping) || x.Pipeline.Mode == ParallelMode {
 				continue

@@ -1,6 +1,9 @@
 package pipeline
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // retry runs actions of a stage again, with the revisions and the definition
 // that the execution has (CodePipeline reference 3.6).
@@ -23,9 +26,10 @@ func (s *step) retry() {
 func (s *step) restart(x *Execution, i int, mode RetryMode) {
 	sx := &x.Stages[i]
 	sx.Status, sx.EndedAt = InProgress, time.Time{}
+	before := StageExecution{Actions: slices.Clone(sx.Actions)}
 	for j := range sx.Actions {
 		a := &sx.Actions[j]
-		if a.Status != Failed && a.Status != Abandoned && (mode != AllActions || a.Status != Succeeded) {
+		if !before.restarts(*a, mode) {
 			continue
 		}
 		*a = a.blank()
@@ -36,7 +40,7 @@ func (s *step) restart(x *Execution, i int, mode RetryMode) {
 
 // blank is an action that is to be tried again: it remembers its attempts.
 func (a ActionExecution) blank() ActionExecution {
-	again := ActionExecution{Name: a.Name, Attempt: a.Attempt, Earlier: a.Earlier}
+	again := ActionExecution{Name: a.Name, Attempt: a.Attempt, Earlier: a.Earlier, TaskOf: a.TaskOf}
 	if a.Job != "" {
 		again.Earlier = append(again.Earlier, a.Job)
 	}

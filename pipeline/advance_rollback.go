@@ -54,9 +54,10 @@ func (s *step) goBack(t *Execution, stage, why string) {
 	}
 	x.Stages = x.Stages[:i+1]
 	x.Pipeline.Stages = slices.Clone(x.Pipeline.Stages[:i+1])
+	x.Pipeline.Stages[i] = x.Pipeline.Stages[i].withoutTasks()
 	x.Pipeline.Stages[i].OnFailure, x.Pipeline.Stages[i].BeforeEntry, x.Pipeline.Stages[i].OnSuccess = OnFailure{}, nil, nil
 	x.Stages[i] = StageExecution{Name: stage}
-	for _, a := range t.Stages[i].Actions {
+	for _, a := range x.Pipeline.Stages[i].Actions {
 		x.Stages[i].Actions = append(x.Stages[i].Actions, ActionExecution{Name: a.Name})
 	}
 	s.touch(x)

@@ -92,11 +92,11 @@ func (s *step) update(p Pipeline, t Trigger) {
 const replacedReason = "the pipeline's definition was replaced"
 
 // digest tells whether a pipeline is defined as it was.
-func (p Pipeline) digest() string { return digestOf(p) }
+func (p Pipeline) digest() string { return digestOf(p.withoutTasks()) }
 
 // digest tells whether a stage is defined as it was: its actions with their
 // artifacts, and not what happens when it fails (CodePipeline reference 3.7).
-func (st Stage) digest() string { return digestOf(st.Actions) }
+func (st Stage) digest() string { return digestOf(st.withoutTasks().Actions) }
 
 func digestOf(definition any) string {
 	data, err := json.Marshal(definition)

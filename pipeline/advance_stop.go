@@ -54,6 +54,7 @@ func (s *step) haltAction(x *Execution, i int, a *ActionExecution, mode StopMode
 	stage := x.Stages[i].Name
 	switch {
 	case a.Status != InProgress:
+	case a.Batch != nil: // ends with its builds
 	case a.Job == "":
 		s.abandon(a, x.Reason)
 	case mode == StopAbandon:
@@ -94,6 +95,10 @@ func (s *step) deadline() {
 		return
 	}
 	a, limit := t.a, s.rules.timeout(t.def)
+	if a.Batch != nil {
+		s.batchDeadline(x, t)
+		return
+	}
 	switch s.e.Reason {
 	case timerQueued:
 		if a.Worker != "" || a.Job == "" {

@@ -76,7 +76,7 @@ func (w *world) note(old, x *Execution) {
 		for j, a := range st.Actions {
 			was := Status("")
 			wasAttempt := 0
-			if old != nil {
+			if old != nil && j < len(old.Stages[i].Actions) { // else it is a task of a batch that has just begun
 				was, wasAttempt = old.Stages[i].Actions[j].Status, old.Stages[i].Actions[j].Attempt
 			}
 			if a.Status != was || (a.Attempt != wasAttempt && wasAttempt > 0) {

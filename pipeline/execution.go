@@ -130,6 +130,10 @@ type ActionExecution struct {
 	Resolved *Settings `json:"resolved,omitempty"`
 	// Approval is what an approve action waits for.
 	Approval *ApprovalState `json:"approval,omitempty"`
+	// Batch is set on a batch once its tasks are known; TaskOf names the batch
+	// that the action is a task of.
+	Batch  *BatchState `json:"batch,omitempty"`
+	TaskOf string      `json:"task_of,omitempty"`
 }
 
 // Settings are the parts of an action that may name variables.

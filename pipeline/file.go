@@ -65,6 +65,7 @@ const (
 	spArtifactCount  = "SP205"
 	spInput          = "SP206"
 	spOutputTwice    = "SP207"
+	spBatch          = "SP209"
 	spTimeout        = "SP211"
 	spNamespace      = "SP212"
 	spVariable       = "SP213"

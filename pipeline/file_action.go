@@ -32,8 +32,8 @@ const (
 )
 
 var kinds = map[string]kind{
-	"build":      {BuildCat, CodeBuildProvider, [2]int{1, 5}, [2]int{0, 5}, []string{"project", "buildspec", "image", "env"}, time.Minute, buildLimit},
-	"test":       {Test, CodeBuildProvider, [2]int{1, 5}, [2]int{0, 5}, []string{"project", "buildspec", "image", "env"}, time.Minute, buildLimit},
+	"build":      {BuildCat, CodeBuildProvider, [2]int{1, 5}, [2]int{0, 5}, []string{"project", "buildspec", "image", "env", "batch", "combine"}, time.Minute, buildLimit},
+	"test":       {Test, CodeBuildProvider, [2]int{1, 5}, [2]int{0, 5}, []string{"project", "buildspec", "image", "env", "batch", "combine"}, time.Minute, buildLimit},
 	"run":        {BuildCat, CommandsProvider, [2]int{1, 10}, [2]int{0, 1}, []string{"project", "commands", "image", "env", "exports"}, time.Minute, buildLimit},
 	"approve":    {Approval, ManualProvider, [2]int{}, [2]int{}, []string{"message", "url", "approvers"}, 5 * time.Minute, approvalLimit},
 	"codedeploy": {Deploy, CodeDeployProvider, [2]int{1, 1}, [2]int{}, []string{"application", "group"}, time.Minute, deployLimit},
@@ -43,7 +43,7 @@ var kinds = map[string]kind{
 // Types and keys of section 6 that nothing here acts on yet.
 var (
 	laterKinds = []string{"s3", "ecs", "ecs_bluegreen", "cloudformation", "beanstalk", "lambda", "stepfunctions", "eks", "helm", "kubectl", "image", "pipeline", "uses", "aws"}
-	laterKeys  = []string{"secret", "secrets", "notify", "retry", "matrix", "needs", "instance", "onAbandon", "on_failure", "region", "role", "target", "files", "compute", "privileged", "cache", "wait", "before", "if", "headers", "batch", "extends", "concurrency", "environment", "soak"}
+	laterKeys  = []string{"secret", "secrets", "notify", "retry", "matrix", "needs", "instance", "onAbandon", "on_failure", "region", "role", "target", "files", "compute", "privileged", "cache", "wait", "before", "if", "headers", "extends", "concurrency", "environment", "soak"}
 	commonKeys = []string{"order", "in", "out", "namespace", "timeout"}
 )
 
@@ -60,6 +60,8 @@ type actionAt struct {
 	namespace    *yaml.Node // nil: the default
 	again        bool       // its name is another one's in the stage
 	texts        []text
+	combine      bool
+	combineAt    *yaml.Node
 }
 
 // text is a value that may name variables.
@@ -159,6 +161,8 @@ func (r *reader) actionKeys(x *actionAt, a *Action) map[string]func(specfile.Ent
 		"commands":    func(e specfile.Entry) { r.commands(x, a, e) },
 		"exports":     func(e specfile.Entry) { a.Exports = r.exports(e) },
 		"approvers":   func(e specfile.Entry) { a.Approvers = r.approvers(e) },
+		"batch":       func(e specfile.Entry) { r.batch(x, a, e) },
+		"combine":     func(e specfile.Entry) { r.combine(x, a, e) },
 	}
 }
 
@@ -191,6 +195,7 @@ func (r *reader) required(a *Action, x *actionAt, name string) {
 	miss := func(key string) {
 		r.f.Errorf(x.at, spConfiguration, "%s: %s needs %s", x.where, name, key)
 	}
+	r.checkBatch(a, x)
 	switch {
 	case a.Provider == CommandsProvider && len(a.Commands) == 0:
 		miss("commands")

@@ -41,6 +41,10 @@ func (x *Execution) Inputs(stage, action string) ([]Input, error) {
 			return nil, &UserError{Code: ConfigurationError, Msg: fmt.Sprintf("the input artifact %s was not made by any action before", name)}
 		}
 	}
+	if t := tasks[j].Task; t != nil {
+		more, err := x.taskInputs(i, t)
+		return append(list, more...), err
+	}
 	return list, nil
 }
 

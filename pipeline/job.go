@@ -15,6 +15,9 @@ const (
 	DeployJob JobKind = "deploy"
 	// HTTPJob is a request that the server itself makes.
 	HTTPJob JobKind = "http"
+	// BatchJob reads the tasks of a batch, or combines their artifacts, at the
+	// server itself.
+	BatchJob JobKind = "batch"
 )
 
 // JobLimitBytes is the most that a job may take in the queue as JSON. A job
@@ -86,6 +89,7 @@ type Assignment struct {
 	Build  *BuildOrder   `json:"build,omitempty"`
 	Deploy *DeployOrder  `json:"deploy,omitempty"`
 	HTTP   *HTTPOrder    `json:"http,omitempty"`
+	Batch  *BatchOrder   `json:"batch,omitempty"`
 }
 
 // HTTPOrder is one request of an http action. It succeeds with a 2xx answer.
@@ -119,6 +123,9 @@ func (a Assignment) Inputs() []Artifact {
 	var all []Artifact
 	if a.Deploy != nil {
 		all = append(all, a.Deploy.Revision)
+	}
+	if a.Batch != nil {
+		all = append(all, a.Batch.Combine...)
 	}
 	if a.Build == nil {
 		return all
@@ -231,4 +238,6 @@ type Outcome struct {
 	// Exported are the variables for later actions.
 	Exported  map[string]string `json:"exported,omitempty"`
 	Artifacts []Artifact        `json:"artifacts,omitempty"`
+	// Batch is what a BatchJob has read.
+	Batch *Batch `json:"batch,omitempty"`
 }

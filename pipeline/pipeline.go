@@ -140,6 +140,10 @@ type Action struct {
 	Labels      string `json:"labels,omitempty"`
 	Compute     string `json:"compute,omitempty"`
 	Concurrency int    `json:"concurrency,omitempty"`
+	// Batch makes a build several: those that its buildspec's batch block lists.
+	Batch *BatchSettings `json:"batch,omitempty"`
+	// Task is set on those builds, which only executions have.
+	Task *Task `json:"task,omitempty"`
 }
 
 // The configuration keys of the providers in this package.

@@ -109,7 +109,7 @@ func (o *Orchestrator) Rerun(ctx context.Context, id, forgeName, delivery string
 	t.Type, t.Rerun, t.Actor, t.Delivery, t.Attempt = "Rerun", x.ID, by, delivery, attempt
 	t.DeployTo = "" // that was somebody else's to ask for
 	start := &Start{
-		ID: ExecutionID(forgeName, delivery, x.Board, attempt), Pipeline: x.Pipeline, Project: x.Project,
+		ID: ExecutionID(forgeName, delivery, x.Board, attempt), Pipeline: x.Pipeline.withoutTasks(), Project: x.Project,
 		Repo: x.Repo, Trigger: t, Gate: x.Gate, Skip: x.Status == Skipped,
 	}
 	if x.Problem == nil {

@@ -71,6 +71,9 @@ const settingsLimitBytes = 100 << 10
 // settle fills in the variables of an action or rule. Its error is a *UserError.
 func (x *Execution) settle(t task, r Rules) (*Settings, error) {
 	def := t.def
+	if def.Task != nil {
+		return x.taskSettings(t.i, *def.Task), nil
+	}
 	bytes := 0
 	fill := func(text string) (string, error) {
 		value, err := Expand(text, func(namespace, key string) (string, bool) { return x.value(t.i, def.RunOrder, namespace, key, r) })

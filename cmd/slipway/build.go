@@ -208,7 +208,7 @@ func (a *app) localOrder(ctx context.Context, cfg config.Config, o localBuild, d
 	order.Image = resolveImage(cfg.Images, orDefault(orDefault(o.image, cfg.Image), standardImage))
 	order.Source.SHA, order.Source.FetchRef = headOf(ctx, dir)
 	x := pipeline.Execution{Project: name, Trigger: pipeline.Trigger{SHA: order.Source.SHA, Ref: order.Source.FetchRef}}
-	for _, v := range (&orders{cfg: cfg}).builtIn(&order, x) {
+	for _, v := range (&orders{cfg: cfg}).builtIn(&order, x, nil) {
 		if !strings.HasPrefix(v.Name, "CODEBUILD_WEBHOOK_") && v.Name != "CODEBUILD_BUILD_URL" {
 			order.BuiltIn = append(order.BuiltIn, v)
 		}

@@ -48,10 +48,11 @@ func (d *definitions) Pipelines(ctx context.Context, repo forge.Repo, t pipeline
 		return defined, "", err
 	}
 	p := project(d.cfg, repo)
-	built, err := d.hasBuildspec(ctx, src, p)
+	spec, built, err := d.buildspec(ctx, src, p)
 	if err != nil {
 		return nil, "", err
 	}
+	batch := batchSettings(p, spec)
 	group, deploys := groupFor(d.cfg, repo, t)
 	if deploys {
 		if deploys, err = d.has(ctx, src, defaultAppspec); err != nil {
@@ -66,9 +67,12 @@ func (d *definitions) Pipelines(ctx context.Context, repo forge.Repo, t pipeline
 		Stages: []pipeline.Stage{{Name: "Source", Actions: []pipeline.Action{pipeline.SourceAction()}}},
 	}
 	if built {
-		def.Stages = append(def.Stages, d.buildStage(p))
+		def.Stages = append(def.Stages, d.buildStage(p, batch))
 	}
 	if deploys {
+		if batch != nil {
+			batch.Combine = true // there is one revision to deploy
+		}
 		// Deployments keep the order of the pushes, so executions do.
 		def.Mode = pipeline.QueuedMode
 		def.Stages = append(def.Stages, deployStage(group))
@@ -76,16 +80,19 @@ func (d *definitions) Pipelines(ctx context.Context, repo forge.Repo, t pipeline
 	return []pipeline.Definition{{Project: projectName(p, repo), Pipeline: def}}, "", nil
 }
 
-func (d *definitions) hasBuildspec(ctx context.Context, src pipeline.SourceOrder, p config.Project) (bool, error) {
+// buildspec is the text of the project's buildspec, and whether there is to be
+// a build.
+func (d *definitions) buildspec(ctx context.Context, src pipeline.SourceOrder, p config.Project) (spec []byte, built bool, err error) {
 	if strings.Contains(p.Buildspec, "\n") {
-		return true, nil
+		return []byte(p.Buildspec), true, nil
 	}
-	if p.Buildspec != "" {
+	spec, err = d.files.ReadFile(ctx, src, orDefault(p.Buildspec, defaultBuildspec))
+	if errors.Is(err, pipeline.ErrNotFound) {
 		// A missing file that the project names is a mistake that its build
 		// reports; there is nothing to imply.
-		return true, nil
+		return nil, p.Buildspec != "", nil
 	}
-	return d.has(ctx, src, defaultBuildspec)
+	return spec, err == nil, err
 }
 
 func (d *definitions) has(ctx context.Context, src pipeline.SourceOrder, path string) (bool, error) {
@@ -96,11 +103,11 @@ func (d *definitions) has(ctx context.Context, src pipeline.SourceOrder, path st
 	return err == nil, err
 }
 
-func (d *definitions) buildStage(p config.Project) pipeline.Stage {
+func (d *definitions) buildStage(p config.Project, batch *pipeline.BatchSettings) pipeline.Stage {
 	a := pipeline.Action{
 		Name: "Build", Category: pipeline.BuildCat, Provider: "CodeBuild", RunOrder: 1,
 		Inputs: []string{"SourceArtifact"}, Outputs: []string{buildArtifact},
-		Timeout: p.Timeout, Labels: strings.Join(config.Labels(p.Labels), ","), Compute: p.Compute, Concurrency: p.Concurrency,
+		Timeout: p.Timeout, Labels: strings.Join(config.Labels(p.Labels), ","), Compute: p.Compute, Concurrency: p.Concurrency, Batch: batch,
 	}
 	if a.Timeout == 0 {
 		a.Timeout = d.cfg.Limits.BuildTimeout

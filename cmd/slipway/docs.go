@@ -155,6 +155,12 @@ projects:                             # settings of repositories' projects
     timeout: 30m
     concurrency: 2                    # builds at a time; more wait
     variables: {DEPLOY_ENV: staging}  # they win over the buildspec's
+    build_type: auto                  # what a webhook starts: a batch if the buildspec has one [auto], build, or batch
+    batch:                            # bounds of its batches
+      builds: 100                     # at most, up to 1000 [100]
+      timeout: 8h                     # of a batch as a whole [8h]
+      compute_types: [BUILD_GENERAL1_SMALL] # that builds of a batch may name; default: all
+      combine_artifacts: false        # make one artifact of those of all its builds
 deployment_groups:
   - name: web-prod
     application: web

@@ -106,10 +106,11 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 	if err := o.beside(ctx, b, p); err != nil {
 		return nil, err
 	}
+	b.Privileged = b.Privileged && act.mayBePrivileged()
 	if b.Inputs, err = inputsOf(j, x); err != nil {
 		return nil, err
 	}
-	b.BuiltIn = o.builtIn(b, x)
+	b.BuiltIn = o.builtIn(b, x, act.def.Task)
 	given := p.Variables
 	if !j.Trusted {
 		given = nil // nobody knows what a stranger's build does with them
@@ -263,7 +264,7 @@ const (
 
 // builtIn are the CODEBUILD_* variables that the server knows (CodeBuild
 // reference 3.3 and 3.4); the runner adds what only it knows.
-func (o *orders) builtIn(b *pipeline.BuildOrder, x pipeline.Execution) []pipeline.Variable {
+func (o *orders) builtIn(b *pipeline.BuildOrder, x pipeline.Execution, task *pipeline.Task) []pipeline.Variable {
 	t := x.Trigger
 	arn := "arn:aws:codebuild:" + region + ":" + account + ":"
 	v := map[string]string{
@@ -285,6 +286,9 @@ func (o *orders) builtIn(b *pipeline.BuildOrder, x pipeline.Execution) []pipelin
 		"CODEBUILD_WEBHOOK_MERGE_COMMIT":     "",
 		"CODEBUILD_BATCH_BUILD_IDENTIFIER":   "",
 		"SLIPWAY_EXECUTION_ID":               x.ID,
+	}
+	if task != nil {
+		v["CODEBUILD_BATCH_BUILD_IDENTIFIER"] = task.ID
 	}
 	if t.Pull != nil {
 		v["CODEBUILD_SOURCE_VERSION"] = t.Name()

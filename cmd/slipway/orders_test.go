@@ -126,7 +126,7 @@ func TestWebhookVariables(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := map[string]string{}
-			for _, v := range o.builtIn(&pipeline.BuildOrder{ID: "b"}, pipeline.Execution{Trigger: tt.trigger}) {
+			for _, v := range o.builtIn(&pipeline.BuildOrder{ID: "b"}, pipeline.Execution{Trigger: tt.trigger}, nil) {
 				got[v.Name] = v.Value
 			}
 			for name, want := range tt.want {

@@ -131,6 +131,9 @@ func (d *definitions) equip(a *pipeline.Action, repo forge.Repo, p config.Projec
 		}
 		a.Labels, a.Compute, a.Concurrency = strings.Join(config.Labels(p.Labels), ","), p.Compute, p.Concurrency
 		a.Timeout = cmp.Or(a.Timeout, p.Timeout, d.cfg.Limits.BuildTimeout)
+		if a.Batch != nil {
+			a.Batch.Timeout = p.Batch.Timeout
+		}
 	case pipeline.CodeDeployProvider:
 		a.Labels, a.Concurrency = a.Configuration[pipeline.ConfigGroup], 1
 		a.Timeout = cmp.Or(a.Timeout, deployTimeout)

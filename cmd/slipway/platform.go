@@ -66,7 +66,7 @@ func newPlatform(ctx context.Context, cfg config.Config, log *slog.Logger) (*pla
 		p.close()
 		return nil, err
 	}
-	if err := (bundles{data: cfg.Data}).sweep(); err != nil {
+	if err := errors.Join(bundles{data: cfg.Data}.sweep(), combiner{dir: cfg.Data}.sweep()); err != nil {
 		return nil, err
 	}
 	p.wire()

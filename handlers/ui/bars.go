@@ -70,7 +70,7 @@ func executionBars(v Execution) []Bar {
 	for _, st := range v.Stages {
 		for _, a := range st.Tasks() {
 			b := Bar{Label: st.Name + " / " + a.Name, State: stateOf(a.Status), Href: jobPath(a)}
-			if st.Name == a.Name {
+			if st.Name == a.Name || a.TaskOf != "" {
 				b.Label = a.Name
 			}
 			out = append(out, sc.bar(b, a.QueuedAt, a.StartedAt, a.EndedAt, v.Now))

@@ -28,6 +28,7 @@ func functions(version string) template.FuncMap {
 		"bars":      executionBars,
 		"phasebars": phaseBars,
 		"history":   history,
+		"graphs":    graphsOf,
 		"icon":      icon,
 		"isURL":     func(s string) bool { return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") },
 		"title":     title,

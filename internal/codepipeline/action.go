@@ -71,7 +71,12 @@ func (m *importer) codeBuild(c value, out *mapping) {
 	if len(env.n.Content) > 0 {
 		out.put("env", env.n)
 	}
-	c.left("ProjectName", "PrimarySource", "EnvironmentVariables")
+	for _, flag := range [][2]string{{"BatchEnabled", "batch"}, {"CombineArtifacts", "combine"}} {
+		if strings.EqualFold(c.get(flag[0]).text(), "true") {
+			out.put(flag[1], &yaml.Node{Kind: yaml.ScalarNode, Value: "true"})
+		}
+	}
+	c.left("ProjectName", "PrimarySource", "EnvironmentVariables", "BatchEnabled", "CombineArtifacts")
 }
 
 func (m *importer) variable(env *mapping, path, name, text, kind string) {

@@ -135,8 +135,6 @@ var reasons = map[string]string{
 	"onSuccess":           "conditions are not supported yet",
 	"conditions":          "conditions are not supported yet",
 	"NotificationArn":     "whoever follows the pipeline is told by the server",
-	"BatchEnabled":        "batch builds are not supported yet",
-	"CombineArtifacts":    "batch builds are not supported yet",
 	"providerType":        "the forge is the one that holds the file",
 	"DependsOn":           "it belongs to the stack",
 	"ConnectionArn":       "the server's own credentials are used",
@@ -147,7 +145,7 @@ var reasons = map[string]string{
 }
 
 // guards keep something from happening: without them somebody has to look.
-var guards = []string{"beforeEntry", "onSuccess", "conditions", "BatchEnabled"}
+var guards = []string{"beforeEntry", "onSuccess", "conditions"}
 
 func fateOf(key string) (Fate, string) {
 	fate := Dropped

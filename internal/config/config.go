@@ -184,6 +184,9 @@ type Project struct {
 	// Secrets are globs of the parameters and secrets that its buildspecs may
 	// name; none means none.
 	Secrets []string `yaml:"secrets"`
+	// BuildType is auto, build or batch; empty means auto.
+	BuildType string `yaml:"build_type"`
+	Batch     Batch  `yaml:"batch"`
 }
 
 // Environment is the protection of what a stage deploys to.
@@ -341,6 +344,9 @@ func (c *Config) checkProjects() error {
 			errs = append(errs, fmt.Errorf("projects[%d].concurrency: want 0, for no limit, or more, have %d", i, p.Concurrency))
 		}
 		errs = append(errs, c.checkBeside(fmt.Sprintf("projects[%d]", i), p))
+		if err := p.checkBatch(c.ComputeTypes); err != nil {
+			errs = append(errs, fmt.Errorf("projects[%d].%w", i, err))
+		}
 		for _, name := range slices.Sorted(maps.Keys(p.Variables)) {
 			if strings.HasPrefix(name, "CODEBUILD_") {
 				errs = append(errs, fmt.Errorf("projects[%d].variables: %s: names beginning with CODEBUILD_ are reserved", i, name))

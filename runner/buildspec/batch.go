@@ -166,7 +166,9 @@ func (p *parser) task(n *yaml.Node, path string, kind BatchKind) Task {
 		case "needs-artifacts":
 			t.NeedsArtifacts = p.texts(k)
 		case "debug-session":
-			t.DebugSession = p.Flag(k.Value, k.Path)
+			if t.DebugSession = p.Flag(k.Value, k.Path); t.DebugSession {
+				p.without(k, "builds of a batch don't wait for anybody to look into them")
+			}
 		case "ignore-failure":
 			t.IgnoreFailure = p.Flag(k.Value, k.Path)
 		case "env":
@@ -197,10 +199,13 @@ func (p *parser) taskEnv(e specfile.Entry) TaskEnv {
 			env.ComputeType = p.text(k)
 		case "fleet":
 			env.Fleet = p.text(k)
+			p.without(k, "projects choose their runners by labels")
 		case "image":
 			env.Image = p.text(k)
 		case "type":
-			env.Type = p.text(k)
+			if env.Type = p.text(k); env.Type != "" && env.Type != "LINUX_CONTAINER" {
+				p.without(k, "a build runs on its project's runners")
+			}
 		case "privileged-mode":
 			privileged := p.Flag(k.Value, k.Path)
 			env.Privileged = &privileged
@@ -214,6 +219,11 @@ func (p *parser) taskEnv(e specfile.Entry) TaskEnv {
 		p.bad(e.At, e.Path, errors.New("want compute-type or fleet, have both"))
 	}
 	return env
+}
+
+// without warns about a key that asks for what no runner does.
+func (p *parser) without(e specfile.Entry, why string) {
+	p.Report(e.At, warning(CodeNoEffect, e.Path+" has no effect", why))
 }
 
 // checkGraph reports dependencies on unknown tasks and in circles.

@@ -38,8 +38,8 @@ phases:
 	if d := cmp.Diff(want, spec.Batch); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
-	if len(problems) != 2 || !strings.Contains(problems[1].Message, "env.env") {
-		t.Errorf("want warnings about batch and env.env, have %v", problems)
+	if len(problems) != 3 || !strings.Contains(problems[2].Message, "env.env") {
+		t.Errorf("want warnings about debug-session, fleet and env.env, have %v", problems)
 	}
 }
 

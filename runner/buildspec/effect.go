@@ -10,7 +10,6 @@ import (
 // on, by their path, and why. A block that gets its effect leaves this list.
 var withoutEffect = map[string]string{
 	"reports":                   "reports are not collected yet; a failed test fails the build if its command does",
-	"batch":                     "the build runs as one; batches are not started yet",
 	"proxy":                     "builds have no explicit proxy; set HTTP_PROXY and HTTPS_PROXY under env.variables",
 	"env.git-credential-helper": "commands get no credential of the source; give git a token from secrets-manager or parameter-store",
 	"artifacts.s3-prefix":       "artifacts are kept by their digest, not in a bucket",

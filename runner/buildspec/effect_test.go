@@ -9,7 +9,9 @@ import (
 func TestKeysWithoutEffectAreSaid(t *testing.T) {
 	tests := []struct{ src, want string }{
 		{build + "      - x\nreports:\n  r: {files: x}\n", "6:1: warning: reports has no effect (reports are not collected yet"},
-		{build + "      - x\nbatch:\n  build-list: [{identifier: a}]\n", "6:1: warning: batch has no effect"},
+		{build + "      - x\nbatch:\n  build-list: [{identifier: a, debug-session: yes}]\n", "7:32: warning: batch.build-list[0].debug-session has no effect"},
+		{build + "      - x\nbatch:\n  build-list: [{identifier: a, env: {fleet: f}}]\n", "7:38: warning: batch.build-list[0].env.fleet has no effect"},
+		{build + "      - x\nbatch:\n  build-list: [{identifier: a, env: {type: ARM_CONTAINER}}]\n", "batch.build-list[0].env.type has no effect"},
 		{build + "      - x\nproxy: {logs: yes}\n", "6:1: warning: proxy has no effect"},
 		{build + "      - x\nenv: {git-credential-helper: yes}\n", "6:7: warning: env.git-credential-helper has no effect"},
 		{build + "      - x\nartifacts: {files: x, s3-prefix: p}\n", "6:23: warning: artifacts.s3-prefix has no effect"},

@@ -89,9 +89,9 @@ var blocks = []conformance{
 	},
 	{
 		name:   "no block is passed over in silence",
-		spec:   spec("  build:\n    commands: [\"true\"]\n") + "proxy: {logs: yes}\nenv: {git-credential-helper: yes}\nbatch:\n  build-list: [{identifier: a}]\n",
+		spec:   spec("  build:\n    commands: [\"true\"]\n") + "proxy: {logs: yes}\nenv: {git-credential-helper: yes}\nbatch:\n  build-list: [{identifier: a, env: {fleet: f}}]\n",
 		status: pipeline.BuildSucceeded, log: []string{
-			"Warning: buildspec.yml:5:1: warning: proxy has no effect", "env.git-credential-helper has no effect", "batch has no effect",
+			"Warning: buildspec.yml:5:1: warning: proxy has no effect", "env.git-credential-helper has no effect", "batch.build-list[0].env.fleet has no effect",
 		},
 	},
 	{
