@@ -280,7 +280,7 @@ func (t *talk) stopAll(ctx context.Context, want func(pipeline.Summary) bool, mo
 	if err != nil {
 		return outcome{}, err
 	}
-	stopped := 0
+	var stops []pipeline.Event
 	for _, sum := range list {
 		if sum.Status.Ended() || !want(sum) {
 			continue
@@ -294,19 +294,12 @@ func (t *talk) stopAll(ctx context.Context, want func(pipeline.Summary) bool, mo
 				return outcome{}, err
 			}
 		}
-		err = t.on.Steer(ctx, t.event(pipeline.StopRequested, x, func(e *pipeline.Event) { e.Stop = mode }))
-		if no, ok := errors.AsType[*pipeline.Refusal](err); ok && (no.Code == pipeline.DuplicatedStopRequest || no.Code == pipeline.PipelineExecutionNotStoppable) {
-			err = nil
-		}
-		if err != nil {
-			return outcome{}, err
-		}
-		stopped++
+		stops = append(stops, t.event(pipeline.StopRequested, x, func(e *pipeline.Event) { e.Stop = mode }))
 	}
-	if stopped == 0 {
+	if len(stops) == 0 {
 		return outcome{}, refuse("nothing of that is running for this pull request")
 	}
-	return outcome{reaction: "+1"}, nil
+	return outcome{reaction: "+1", events: stops}, nil
 }
 
 // event is a person's event about an execution. The ID makes it happen once for
@@ -403,10 +396,7 @@ func rollback(ctx context.Context, t *talk, c Command) (outcome, error) {
 			continue
 		}
 		e := t.event(pipeline.RollbackWanted, x, func(e *pipeline.Event) { e.Stage, e.Target, e.Execution = stage.Name, x.ID, "" })
-		if err := t.on.Steer(ctx, e); err != nil {
-			return outcome{}, err
-		}
-		return outcome{reaction: "rocket", text: fmt.Sprintf("Going back to %s in %s, as [%s #%d](%s) left it.", pipeline.ShortSHA(x.Trigger.SHA), c.Args[0], x.Pipeline.Name, x.Number, t.Link(x.ID))}, nil
+		return outcome{reaction: "rocket", events: []pipeline.Event{e}, text: fmt.Sprintf("Going back to %s in %s, as [%s #%d](%s) left it.", pipeline.ShortSHA(x.Trigger.SHA), c.Args[0], x.Pipeline.Name, x.Number, t.Link(x.ID))}, nil
 	}
 	return outcome{}, refuse("nothing that was deployed to %s before can be found", c.Args[0])
 }

@@ -38,17 +38,14 @@ func approve(ctx context.Context, t *talk, c Command) (outcome, error) {
 		return outcome{}, err
 	}
 	yes := c.Spec.Name == "approve"
-	err = t.on.Steer(ctx, t.event(pipeline.ApprovalGiven, g.x, func(e *pipeline.Event) {
+	answer := t.event(pipeline.ApprovalGiven, g.x, func(e *pipeline.Event) {
 		e.Stage, e.Action, e.Enable, e.Token, e.Reason = g.stage, g.action.Name, yes, g.action.Approval.Token, c.Flags["m"]
-	}))
-	if err != nil {
-		return outcome{}, err
-	}
+	})
 	word, reaction := "Rejected", "+1"
 	if yes {
 		word, reaction = "Approved", "rocket"
 	}
-	return outcome{reaction: reaction, text: fmt.Sprintf("%s: %s of [%s #%d](%s) at %s.", word, g.action.Name, g.x.Pipeline.Name, g.x.Number, t.Link(g.x.ID), pipeline.ShortSHA(g.x.Trigger.SHA))}, nil
+	return outcome{reaction: reaction, events: []pipeline.Event{answer}, text: fmt.Sprintf("%s: %s of [%s #%d](%s) at %s.", word, g.action.Name, g.x.Pipeline.Name, g.x.Number, t.Link(g.x.ID), pipeline.ShortSHA(g.x.Trigger.SHA))}, nil
 }
 
 func (t *talk) gates(ctx context.Context, c Command) ([]gate, error) {

@@ -98,6 +98,7 @@ type outcome struct {
 	text       string // Markdown for the reply; empty for none
 	executions []string
 	help       string // Markdown for the one comment that explains the commands; empty for none
+	events     []pipeline.Event
 }
 
 // refused is why a command was not done, in words for its author.
@@ -172,6 +173,9 @@ type result struct {
 	Reason     string   `json:"reason"`         // for the ledger
 	Reaction   string   `json:"reaction,omitempty"`
 	Executions []string `json:"executions,omitempty"`
+	// Events are what remains to be done; they are kept before, so that a crash
+	// in the middle makes nobody think that somebody else has done it.
+	Events []pipeline.Event `json:"events,omitempty"`
 	// Note is for the audit log; nil: there is nothing to note.
 	Note *access.Entry `json:"note,omitempty"`
 }
@@ -192,42 +196,78 @@ func (t *talk) actAll(ctx context.Context, commands []Command) ([]result, error)
 	if err != nil && !errors.Is(err, pipeline.ErrNotFound) {
 		return nil, fmt.Errorf("loading what was done of a comment: %w", err)
 	}
-	for i, r := range done {
-		if err := t.note(ctx, key, i, r); err != nil {
-			return nil, err
+	for i, c := range commands {
+		if i == len(done) {
+			r, err := t.result(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			done = append(done, r)
+			if err := t.keep(ctx, key, done); err != nil {
+				return nil, err
+			}
 		}
-	}
-	for _, c := range commands[min(len(done), len(commands)):] {
-		r, err := t.result(ctx, c)
-		if err != nil {
-			return nil, err
+		if len(done[i].Events) > 0 {
+			if done[i], err = t.steer(ctx, c, done[i]); err != nil {
+				return nil, err
+			}
+			if err := t.keep(ctx, key, done); err != nil {
+				return nil, err
+			}
 		}
-		done = append(done, r)
-		if data, err = json.Marshal(done); err == nil {
-			err = t.Records.SaveReportState(ctx, key, stateKind, data)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("keeping what was done of a comment: %w", err)
-		}
-		if err := t.note(ctx, key, len(done)-1, r); err != nil {
+		if err := t.note(ctx, key, i, done[i]); err != nil {
 			return nil, err
 		}
 	}
 	return done, nil
 }
 
-// result does one command and says what came of it.
+// keep remembers what was done of a comment so far.
+func (t *talk) keep(ctx context.Context, key string, done []result) error {
+	data, err := json.Marshal(done)
+	if err == nil {
+		err = t.Records.SaveReportState(ctx, key, stateKind, data)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping what was done of a comment: %w", err)
+	}
+	return nil
+}
+
+// steer submits a command's events. One that was submitted before, by a try
+// that was cut off, counts as submitted.
+func (t *talk) steer(ctx context.Context, c Command, r result) (result, error) {
+	for _, e := range r.Events {
+		err := t.on.Steer(ctx, e)
+		no, ok := errors.AsType[*pipeline.Refusal](err)
+		switch {
+		case ok && (no.Code == pipeline.DuplicatedStopRequest || no.Code == pipeline.PipelineExecutionNotStoppable): // it ends anyhow
+		case ok:
+			return t.refused(c, no.Msg), nil
+		case err != nil:
+			return r, err
+		}
+	}
+	r.Events = nil
+	return r, nil
+}
+
+func (t *talk) refused(c Command, reason string) result {
+	return result{
+		Said:   fmt.Sprintf("@%s %s was not done: %s.", t.c.Author.Login, shown(c.Text), reason),
+		Reason: "/" + c.Spec.Name + ": " + reason, Reaction: "-1", Note: t.entry(c, access.Refused, reason),
+	}
+}
+
+// result does one command, but for its events, and says what comes of it.
 func (t *talk) result(ctx context.Context, c Command) (result, error) {
 	out, err := t.act(ctx, c)
 	if no, ok := errors.AsType[*refused](err); ok {
-		return result{
-			Said:   fmt.Sprintf("@%s %s was not done: %s.", t.c.Author.Login, shown(c.Text), no.reason),
-			Reason: "/" + c.Spec.Name + ": " + no.reason, Reaction: "-1", Note: t.entry(c, access.Refused, no.reason),
-		}, nil
+		return t.refused(c, no.reason), nil
 	}
 	return result{
 		Acted: true, Said: out.text, Help: out.help, Reason: "/" + c.Spec.Name, Reaction: out.reaction, Executions: out.executions,
-		Note: t.entry(c, access.Done, out.text),
+		Events: out.events, Note: t.entry(c, access.Done, out.text),
 	}, err
 }
 

@@ -94,6 +94,11 @@ func (w *world) ReportState(_ context.Context, key, kind string) ([]byte, error)
 }
 
 func (w *world) SaveReportState(_ context.Context, key, kind string, state []byte) error {
+	if len(w.events) > 0 {
+		if err := w.fails("state"); err != nil {
+			return err
+		}
+	}
 	w.kept[key+kind] = state
 	return nil
 }
@@ -162,6 +167,9 @@ func (w *world) StartPull(_ context.Context, _ pipeline.Delivery, _ forge.Event,
 }
 
 func (w *world) Steer(_ context.Context, e pipeline.Event) error {
+	if slices.ContainsFunc(w.events, func(o pipeline.Event) bool { return o.ID == e.ID }) {
+		return nil
+	}
 	w.events = append(w.events, e)
 	return w.refusal
 }
@@ -575,6 +583,31 @@ func TestOutageRepeatsNothing(t *testing.T) {
 		}
 		if said := w.comments["reply-99"]; !strings.Contains(said, "Running for") || !strings.Contains(said, "Approved: go-live") || strings.Contains(said, "was not done") {
 			t.Errorf("%s: said %q", what, said)
+		}
+	}
+}
+
+// A crash between an approval and the note that it was done: the next try finds
+// no gate any more, and must not tell who approved that nothing waits. Found by
+// make chaos.
+func TestCrashAfterTheDeedIsAnsweredWithTheDeed(t *testing.T) {
+	for body, want := range map[string]string{"/approve": "Approved: go-live", "/cancel\n/status": "| pipeline | status"} {
+		w := newWorld()
+		w.executions = []pipeline.Execution{waiting("x1", headSHA)}
+		w.outage["state"] = errors.New("redis is away")
+		c := forge.Comment{ID: "99", Body: body, Author: alice, Pull: 7, CreatedAt: noon}
+		if _, err := w.try(t, c, "d1"); err == nil || len(w.events) != 1 {
+			t.Fatalf("%s: %v, events %v; want the outage after the deed", body, err, w.events)
+		}
+		w.executions[0].Status = pipeline.Succeeded
+		w.executions[0].Stages[0].Actions[0].Status = pipeline.Succeeded
+		d, err := w.try(t, c, "d1")
+		said := w.comments["reply-99"]
+		if err != nil || d.Decision != pipeline.DecisionActed || len(w.events) != 1 || !strings.Contains(said, want) || strings.Contains(said, "was not done") {
+			t.Errorf("%s: %+v, %v, said %q, events %v", body, d, err, said, w.events)
+		}
+		if e := w.noted["chat:github:d1:0:0"]; e.Outcome != "done" {
+			t.Errorf("%s: noted %+v", body, w.noted)
 		}
 	}
 }

@@ -53,10 +53,8 @@ func retry(ctx context.Context, t *talk, c Command) (outcome, error) {
 		if c.Flags["all"] != "" {
 			mode = pipeline.AllActions
 		}
-		if err := t.on.Steer(ctx, t.event(pipeline.RetryRequested, x, func(e *pipeline.Event) { e.Stage, e.Retry = stage, mode })); err != nil {
-			return outcome{}, err
-		}
-		return outcome{reaction: "rocket", text: fmt.Sprintf("Running %s of %s again.", stage, t.link(sum))}, nil
+		e := t.event(pipeline.RetryRequested, x, func(e *pipeline.Event) { e.Stage, e.Retry = stage, mode })
+		return outcome{reaction: "rocket", events: []pipeline.Event{e}, text: fmt.Sprintf("Running %s of %s again.", stage, t.link(sum))}, nil
 	}
 	return outcome{}, refuse("no stage of that name has failed for %s", pipeline.ShortSHA(t.pr.HeadSHA))
 }
@@ -143,6 +141,7 @@ func hold(ctx context.Context, t *talk, c Command) (outcome, error) {
 		return outcome{}, err
 	}
 	var done []string
+	var events []pipeline.Event
 	for _, h := range stages {
 		b, _, err := t.Records.Board(ctx, h.board)
 		if err != nil {
@@ -164,9 +163,7 @@ func hold(ctx context.Context, t *talk, c Command) (outcome, error) {
 			e.ID += ":" + h.stage
 			e.Execution, e.Stage, e.Enable, e.Reason = "", h.stage, open, reason
 		})
-		if err := t.on.Steer(ctx, e); err != nil {
-			return outcome{}, err
-		}
+		events = append(events, e)
 		done = append(done, h.stage+" of "+h.pipeline)
 	}
 	word := "Held"
@@ -176,5 +173,5 @@ func hold(ctx context.Context, t *talk, c Command) (outcome, error) {
 	if len(done) == 0 {
 		return outcome{}, refuse("nothing changes: it is as you want it already")
 	}
-	return outcome{reaction: "+1", text: fmt.Sprintf("%s: %s.", word, strings.Join(done, ", "))}, nil
+	return outcome{reaction: "+1", events: events, text: fmt.Sprintf("%s: %s.", word, strings.Join(done, ", "))}, nil
 }

@@ -25,7 +25,8 @@ type Chat interface {
 type Steering interface {
 	// StartPull runs pipelines for the head of a pull request, as pr says it.
 	StartPull(ctx context.Context, d Delivery, e forge.Event, pr forge.PullRequest, want PullRun) (Decision, error)
-	// Steer submits a person's event, after Check.
+	// Steer submits a person's event, after Check. One that was submitted before
+	// is no mistake, and changes nothing.
 	Steer(ctx context.Context, e Event) error
 	// Rerun starts a new execution of the same commit and definition.
 	Rerun(ctx context.Context, id, forgeName, delivery string, attempt int, by forge.User) (string, error)
@@ -171,6 +172,9 @@ func deploying(defs []Definition, want PullRun) ([]Definition, string, error) {
 
 // Steer takes a person's event, and says at once why it changes nothing.
 func (o *Orchestrator) Steer(ctx context.Context, e Event) error {
+	if done, err := o.store.Consumed(ctx, e.Board, e.ID); err != nil || done {
+		return err
+	}
 	b, _, err := o.store.Board(ctx, e.Board)
 	if errors.Is(err, ErrNotFound) {
 		return refuse(ValidationException, "the pipeline has no executions")

@@ -21,6 +21,9 @@ type Store interface {
 	// Commit writes all of the change or nothing: ErrConflict if the Board has
 	// another version by now, ErrConsumed if the event was committed before.
 	Commit(ctx context.Context, c Change) error
+	// Consumed reports whether an event of a Board was committed, as far back as
+	// Commit knows.
+	Consumed(ctx context.Context, board, event string) (bool, error)
 	Execution(ctx context.Context, id string) (Execution, error)
 	Executions(ctx context.Context, q Query) (Page[Summary], error)
 }

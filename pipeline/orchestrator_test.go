@@ -60,6 +60,10 @@ func (m *memory) Board(_ context.Context, key string) (*Board, int64, error) {
 	return b, m.versions[key], nil
 }
 
+func (m *memory) Consumed(_ context.Context, _, event string) (bool, error) {
+	return m.consumed[event], nil
+}
+
 func (m *memory) Commit(_ context.Context, c Change) error {
 	key := c.Board.Key
 	switch {

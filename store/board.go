@@ -133,6 +133,17 @@ func (s *Store) Commit(ctx context.Context, c pipeline.Change) error {
 	return nil
 }
 
+// Consumed reports whether an event was committed within the last 8 days.
+func (s *Store) Consumed(ctx context.Context, board, event string) (bool, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	err := s.rdb.ZScore(ctx, boardKeys(board).consumed(), event).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return err == nil, wrapped("looking for an event", err)
+}
+
 func (s *Store) commitArgs(k boardKeys, c pipeline.Change) (keys []string, args []any, err error) {
 	ended := map[string]bool{}
 	for _, id := range c.Ended {

@@ -155,6 +155,11 @@ func commitOnce(t *testing.T, s *store.Store) {
 			t.Errorf("version %d: got %v, want ErrConsumed", version, err)
 		}
 	}
+	for event, want := range map[string]bool{"e1": true, "e2": false} {
+		if got, err := s.Consumed(t.Context(), boardKey, event); err != nil || got != want {
+			t.Errorf("consumed %s: got %v, %v, want %v", event, got, err, want)
+		}
+	}
 }
 
 func commitMany(t *testing.T, s *store.Store) {
