@@ -86,6 +86,17 @@ func GitImage(t testing.TB) string {
 	return im.load("slipway-test-git")
 }
 
+// RedisImage is this machine's Redis, with busybox for the rest.
+func RedisImage(t testing.TB) string {
+	t.Helper()
+	testenv.Need(t, "docker", "busybox", "redis-server", "redis-cli")
+	im := newImage(t)
+	im.busybox(true)
+	im.program("redis-server", "usr/bin/redis-server")
+	im.program("redis-cli", "usr/bin/redis-cli")
+	return im.load("slipway-test-redis")
+}
+
 // gitCore is where Debian's git keeps its parts.
 const gitCore = "/usr/lib/git-core/"
 
