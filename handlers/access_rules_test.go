@@ -153,6 +153,7 @@ func samplePath(path string) string {
 var nothingToDo = []string{
 	"GET /api/v1/deployments", "POST /api/v1/deployments/:id/stop", "POST /api/v1/deployments/:id/rollback",
 	"POST /api/v1/pipelines/:id/stages/:stage/rollback", "POST /pipelines/:id/stages/:stage/rollback",
+	"POST /deployments/:id/stop", "POST /deployments/:id/rollback",
 }
 
 // status is that of the answer, whose body may break off: the artifact of the

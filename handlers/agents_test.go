@@ -14,76 +14,6 @@ import (
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
-// fleetOf is a fleet with one deployment, and the agents web-1 and web-2.
-type fleetOf struct{ stopped, undone string }
-
-func (f *fleetOf) one() pipeline.Deployment {
-	return pipeline.Deployment{
-		ID: "d-1", Group: "web", Status: pipeline.DeploymentInProgress, Told: true, Job: &pipeline.Job{ID: "d-1"},
-		Instances: []pipeline.Instance{{Agent: "web-1", Status: pipeline.DeploymentInProgress}},
-	}
-}
-
-func (f *fleetOf) Deployments(_ context.Context, q pipeline.DeploymentQuery) (pipeline.Page[pipeline.Deployment], error) {
-	if q.Group != "" && q.Group != "web" {
-		return pipeline.Page[pipeline.Deployment]{}, nil
-	}
-	return pipeline.Page[pipeline.Deployment]{Items: []pipeline.Deployment{f.one()}, Next: "more"}, nil
-}
-
-func (f *fleetOf) Deployment(_ context.Context, id string) (pipeline.Deployment, []pipeline.InstanceDetail, error) {
-	switch id {
-	case "d-1":
-	case "d-9":
-		return pipeline.Deployment{ID: "d-9", Group: "web", Status: pipeline.DeploymentFailed}, nil, nil
-	default:
-		return pipeline.Deployment{}, nil, pipeline.ErrNotFound
-	}
-	d := f.one()
-	return d, []pipeline.InstanceDetail{{Instance: d.Instances[0], Events: []pipeline.LifecycleEvent{{Name: "Install", Status: pipeline.DeploymentInProgress}}}}, nil
-}
-
-func (f *fleetOf) StopDeployment(_ context.Context, id, reason string) error {
-	if id != "d-1" {
-		return pipeline.ErrConflict
-	}
-	f.stopped = reason
-	return nil
-}
-
-func (f *fleetOf) RollBack(_ context.Context, id, by string) (pipeline.Deployment, error) {
-	if id != "d-1" {
-		return pipeline.Deployment{}, &pipeline.UserError{Msg: "there is nothing to go back to"}
-	}
-	f.undone = by
-	return pipeline.Deployment{ID: "d-2", RollbackOf: id, Status: pipeline.DeploymentQueued}, nil
-}
-
-func (f *fleetOf) Agents(context.Context) ([]pipeline.Agent, error) {
-	return []pipeline.Agent{{Name: "web-1", Online: true}, {Name: "web-2"}}, nil
-}
-
-func (f *fleetOf) InviteAgent(_ context.Context, tags map[string]string, ttl time.Duration) (pipeline.AgentInvitation, error) {
-	return pipeline.AgentInvitation{Token: "slo_once", Tags: tags, ExpiresAt: time.Unix(0, 0).Add(ttl).UTC()}, nil
-}
-
-func (f *fleetOf) RegisterAgent(_ context.Context, r pipeline.AgentRegistration) (pipeline.Agent, error) {
-	switch {
-	case r.Registration != "slo_once":
-		return pipeline.Agent{}, pipeline.ErrNotFound
-	case r.Name == "web-1":
-		return pipeline.Agent{}, pipeline.ErrConflict
-	}
-	return pipeline.Agent{Name: r.Name}, nil
-}
-
-func (f *fleetOf) RemoveAgent(_ context.Context, name string) error {
-	if name != "web-1" {
-		return pipeline.ErrNotFound
-	}
-	return nil
-}
-
 func agentOf(_ context.Context, token string) (string, error) {
 	if name, ok := strings.CutPrefix(token, "sla_"); ok {
 		return name, nil
@@ -92,7 +22,7 @@ func agentOf(_ context.Context, token string) (string, error) {
 }
 
 func TestFleetAPI(t *testing.T) {
-	f := &fleetOf{}
+	f := handlerstest.NewFleet(time.Now())
 	s := handlerstest.New(t, func(o *handlers.Options) {
 		o.Fleet, o.Agents, o.AgentControl, o.Access.Agent = f, f, o.Control, agentOf
 	})
@@ -105,7 +35,7 @@ func TestFleetAPI(t *testing.T) {
 		want                            int
 		holds                           string
 	}{
-		{"the list", "GET", "/deployments", handlerstest.AdminToken, "", 200, `"counts":{"InProgress":1}`},
+		{"the list", "GET", "/deployments", handlerstest.AdminToken, "", 200, `"counts":{"InProgress":1,"Pending":1,"Succeeded":1}`},
 		{"of a group", "GET", "/deployments?group=db", handlerstest.AdminToken, "", 200, `"items":[]`},
 		{"a wrong limit", "GET", "/deployments?limit=0", handlerstest.AdminToken, "", 400, "limit"},
 		{"one with its instances", "GET", "/deployments/d-1", handlerstest.AdminToken, "", 200, `"name":"Install"`},
@@ -145,8 +75,8 @@ func TestFleetAPI(t *testing.T) {
 			}
 		})
 	}
-	if f.stopped != "stopped by admin: too late" || f.undone != "admin" {
-		t.Errorf("it was stopped because %q and undone by %q, want admin in both", f.stopped, f.undone)
+	if stopped, undone := f.Said(); stopped != "stopped by admin: too late" || undone != "admin" {
+		t.Errorf("it was stopped because %q and undone by %q, want admin in both", stopped, undone)
 	}
 }
 

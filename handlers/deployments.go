@@ -39,6 +39,10 @@ type deploymentDetail struct {
 	Phases       []pipeline.Phase          `json:"phases"`
 	LogBytes     int64                     `json:"log_bytes"`
 	URL          string                    `json:"url"`
+	// record is the build record, if there is one; fleet says that the fleet
+	// knows the deployment.
+	record *pipeline.Build
+	fleet  bool
 }
 
 // reasonRequest is why something is asked for.
@@ -110,6 +114,9 @@ func (s *Server) deployment(ctx context.Context, id string) (deploymentDetail, e
 	case err != nil:
 		return out, err
 	}
+	if out.fleet = known; err == nil {
+		out.record = &b
+	}
 	out.DeploymentID, out.LogBytes = id, b.LogBytes
 	out.Phases = append(out.Phases, b.Phases...)
 	return out, nil
@@ -132,18 +139,8 @@ func recorded(b pipeline.Build) pipeline.Deployment {
 func (s *Server) stopDeployment(c *gin.Context) {
 	var in reasonRequest
 	err := readJSON(c, &in)
-	if err == nil && s.Fleet == nil {
-		err = errNoFleet
-	}
-	reason := "stopped by " + sender(c)
-	if in.Reason != "" {
-		reason += ": " + cut(in.Reason, 500)
-	}
 	if err == nil {
-		err = s.Fleet.StopDeployment(c.Request.Context(), c.Param("id"), reason)
-	}
-	if errors.Is(err, pipeline.ErrConflict) {
-		err = refuse(http.StatusConflict, "conflict", "the deployment has ended")
+		err = s.endDeployment(c, in)
 	}
 	var d pipeline.Deployment
 	if err == nil {
@@ -152,10 +149,31 @@ func (s *Server) stopDeployment(c *gin.Context) {
 	s.acceptedDeployment(c, d, err)
 }
 
-func (s *Server) rollBackDeployment(c *gin.Context) {
+// endDeployment ends the path's deployment in the name of the sender.
+func (s *Server) endDeployment(c *gin.Context, in reasonRequest) error {
 	if s.Fleet == nil {
-		s.fail(c, errNoFleet)
-		return
+		return errNoFleet
+	}
+	reason := "stopped by " + sender(c)
+	if in.Reason != "" {
+		reason += ": " + cut(in.Reason, 500)
+	}
+	err := s.Fleet.StopDeployment(c.Request.Context(), c.Param("id"), reason)
+	if errors.Is(err, pipeline.ErrConflict) {
+		return refuse(http.StatusConflict, "conflict", "the deployment has ended")
+	}
+	return err
+}
+
+func (s *Server) rollBackDeployment(c *gin.Context) {
+	d, err := s.undoDeployment(c)
+	s.acceptedDeployment(c, d, err)
+}
+
+// undoDeployment deploys what was there before the path's deployment.
+func (s *Server) undoDeployment(c *gin.Context) (pipeline.Deployment, error) {
+	if s.Fleet == nil {
+		return pipeline.Deployment{}, errNoFleet
 	}
 	d, _, err := s.Fleet.Deployment(c.Request.Context(), c.Param("id"))
 	var repo forge.Repo
@@ -165,10 +183,10 @@ func (s *Server) rollBackDeployment(c *gin.Context) {
 	if err == nil {
 		err = s.mayDeploy(c, repo, d.Environment)
 	}
-	if err == nil {
-		d, err = s.Fleet.RollBack(c.Request.Context(), d.ID, sender(c))
+	if err != nil {
+		return d, err
 	}
-	s.acceptedDeployment(c, d, err)
+	return s.Fleet.RollBack(c.Request.Context(), d.ID, sender(c))
 }
 
 func (s *Server) acceptedDeployment(c *gin.Context, d pipeline.Deployment, err error) {

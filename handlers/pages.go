@@ -188,18 +188,12 @@ func (s *Server) addAction(ctx context.Context, v *ui.Execution, st pipeline.Sta
 }
 
 func (s *Server) buildPage(c *gin.Context) {
-	ctx := c.Request.Context()
-	b, err := s.Builds.Build(ctx, c.Param("id"))
+	b, err := s.Builds.Build(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		s.failPage(c, err)
 		return
 	}
-	from, err := s.firstLine(c, b)
-	if err != nil {
-		s.failPage(c, err)
-		return
-	}
-	w, err := s.window(ctx, b.ID, from, pageLines)
+	v, err := s.viewLog(c, b)
 	if err != nil {
 		s.failPage(c, err)
 		return
@@ -208,11 +202,21 @@ func (s *Server) buildPage(c *gin.Context) {
 	if b.Deployment != "" {
 		title = b.Deployment
 	}
-	v := ui.Build{Frame: s.frame(c, title), Build: b, Log: w, Page: pagesOf(w)}
+	v.Frame = s.frame(c, title)
 	if !b.Status.Ended() {
 		v.Live = apiRoot + "/builds/" + url.PathEscape(b.ID) + "?follow=1"
 	}
 	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Build(v) })
+}
+
+// viewLog is a build with the window of its log that the request asks for.
+func (s *Server) viewLog(c *gin.Context, b pipeline.Build) (ui.Build, error) {
+	from, err := s.firstLine(c, b)
+	if err != nil {
+		return ui.Build{}, err
+	}
+	w, err := s.window(c.Request.Context(), b.ID, from, pageLines)
+	return ui.Build{Build: b, Log: w, Page: pagesOf(w)}, err
 }
 
 // firstLine is where the window of a build's page begins: a little above the

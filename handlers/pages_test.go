@@ -11,8 +11,8 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/slipway-ci/slipway/handlers"
 	"github.com/slipway-ci/slipway/handlers/handlerstest"
@@ -62,7 +62,8 @@ func run(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.
 // sampled is a server with all samples.
 func sampled(t *testing.T, change ...func(*handlers.Options)) *handlerstest.Server {
 	t.Helper()
-	s := handlerstest.New(t, change...)
+	fleet := handlerstest.NewFleet(time.Now())
+	s := handlerstest.New(t, append(change, fleet.With)...)
 	s.AddSamples(time.Now())
 	s.AddReleases(time.Now())
 	return s
@@ -90,10 +91,14 @@ func scripts(on bool) chromedp.Action[chromedp.Void] {
 	return send(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 }
 
-// press clicks what leads to another page and waits for that.
+// press uses what leads to another page, by keyboard, and waits for that page:
+// not for a load event alone, which may be that of the page before. A click is
+// lost where the layout moves between finding a place and clicking there.
 func press(t *testing.T, ctx context.Context, what chromedp.CSS) {
 	t.Helper()
-	get(t, ctx, chromedp.WaitEvent(page.LoadEventFired, func(page.EventLoadEventFired) bool { return true }, chromedp.Click(what)))
+	if _, err := chromedp.RunResponse(ctx, chromedp.SendKeys(what, kb.Enter)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // text is what a user reads on the page at path.
@@ -129,6 +134,10 @@ var pagesWant = []struct {
 		"one inside, the newest waits", "#3 Show the wind speed", "crane 3 is being inspected", "by ann", "who waits is given up on",
 		"Production / ask waits for approval", "Look at the wind <b>first</b>.", "Latest executions", "Grease the winch",
 	}},
+	{"deployments", "/deployments", []string{"web d-1", "41d0c1e5", "1 in progress", "1 pending", "TwoHealthy, at least 2 healthy hosts", "too few healthy instances are left"}},
+	{"running fleet", "/deployments/" + handlerstest.RunningRollout, []string{"web-1", "web-2", "web-3", "Pending", "ApplicationStop", "production", "TwoHealthy", "1 succeeded"}},
+	{"failed fleet", "/deployments/" + handlerstest.FailedRollout, []string{"HEALTH_CONSTRAINTS", "scripts/start.sh exited with code 1", "address already in use <b>8080</b>", "Skipped", "28 s", "Whole log"}},
+	{"agents", "/agents", []string{"web-2", "zone=b", "version 1.3.9", "Silent", "1 d ago", "0badcafe", "d-1 is being deployed"}},
 	{"running build", "/builds/" + handlerstest.RunningBuild, []string{"In progress", "mixing yellow"}},
 	{"deployment", "/deployments/" + handlerstest.GoodDeployment, []string{"Lifecycle events", "ApplicationStart", "production", "212 files installed"}},
 	{"deliveries", "/deliveries", []string{"pull_request.synchronize", "no trigger matched: refs/tags/v1 is a tag", "Refused", "signature", "Queued", "Execution 0b5c7d1e"}},
@@ -228,7 +237,7 @@ func TestPhasesFold(t *testing.T) {
 	s.AddSamples(time.Now())
 	ctx := browser(t)
 	run(t, ctx, chromedp.Navigate(s.URL+"/builds/"+handlerstest.GoodBuild), chromedp.WaitVisible(chromedp.CSS("#L2")),
-		chromedp.Click(chromedp.CSS(`details[data-phase="BUILD"] summary`)),
+		chromedp.SendKeys(chromedp.CSS(`details[data-phase="BUILD"] summary`), kb.Enter),
 		chromedp.Poll[chromedp.Void](`!document.getElementById("L2").checkVisibility()`))
 	if !get(t, ctx, chromedp.Evaluate[bool](`document.getElementById("L4").checkVisibility()`)) {
 		t.Error("folding one phase hides another")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/handlers/handlerstest"
@@ -24,11 +25,11 @@ func TestPeopleSteerPipelines(t *testing.T) {
 		run(t, ctx, chromedp.Clear(chromedp.CSS(form+` [name="`+field+`"]`)), chromedp.SendKeys(chromedp.CSS(form+` [name="`+field+`"]`), value))
 	}
 	const build, staging = `form[action$="Build/transition"]`, `form[action$="Staging/transition"]`
-	run(t, ctx, chromedp.Navigate(page), chromedp.Click(chromedp.CSS("#disable-1 summary")))
+	run(t, ctx, chromedp.Navigate(page), chromedp.SendKeys(chromedp.CSS("#disable-1 summary"), kb.Enter))
 	fill(build, "reason", "the compiler is new")
 	press(t, ctx, build+" button")
 	press(t, ctx, staging+" button")
-	run(t, ctx, chromedp.Click(chromedp.CSS("#rollback-2 summary")))
+	run(t, ctx, chromedp.SendKeys(chromedp.CSS("#rollback-2 summary"), kb.Enter))
 	press(t, ctx, `form[action$="Staging/rollback"] button`)
 	fill("#start form", "branch", "hotfix")
 	press(t, ctx, "#start button")

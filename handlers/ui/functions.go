@@ -33,7 +33,15 @@ func functions(version string) template.FuncMap {
 		"isURL":     func(s string) bool { return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") },
 		"title":     title,
 		"joblink":   jobPath,
-		"meeting":   meeting,
+		"lower":     strings.ToLower,
+		"repoof":    repoOf,
+		"eventbars": eventBars,
+		"tally":     tally,
+		"healthy":   healthy,
+		"deploymentstatuses": func() []pipeline.DeploymentStatus {
+			return []pipeline.DeploymentStatus{pipeline.DeploymentQueued, pipeline.DeploymentInProgress, pipeline.DeploymentSucceeded, pipeline.DeploymentFailed, pipeline.DeploymentStopped}
+		},
+		"meeting": meeting,
 		"statuses": func() []pipeline.Status {
 			return []pipeline.Status{pipeline.InProgress, pipeline.Succeeded, pipeline.Failed, pipeline.Stopped, pipeline.Superseded, pipeline.Cancelled}
 		},
@@ -50,6 +58,9 @@ var states = map[string]State{
 	"IN_PROGRESS": {"running", "In progress"},
 	"Stopping":    {"running", "Stopping"},
 	"QUEUED":      {"waiting", "Queued"},
+	"Created":     {"waiting", "Created"},
+	"Queued":      {"waiting", "Queued"},
+	"Pending":     {"waiting", "Pending"},
 	"Succeeded":   {"good", "Succeeded"},
 	"SUCCEEDED":   {"good", "Succeeded"},
 	"Failed":      {"bad", "Failed"},

@@ -21,6 +21,8 @@ const (
 var sections = []section{
 	{"Executions", "/", []string{"/executions", "/builds", "/repos"}, everybody},
 	{"Pipelines", "/pipelines", nil, everybody},
+	{"Deployments", "/deployments", nil, everybody},
+	{"Agents", "/agents", nil, serverReaders},
 	{"Deliveries", "/deliveries", nil, everybody},
 	{"Dead letters", "/dead-letters", nil, serverReaders},
 	{"Audit", "/audit", nil, admins},
