@@ -241,16 +241,26 @@ func TestReadyz(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	s := handlerstest.New(t, func(o *handlers.Options) {
+		handlerstest.NewFleet(time.Now()).With(o)
+		o.Standing = func(context.Context) (handlers.Standing, error) {
+			return handlers.Standing{
+				Executions: map[pipeline.Status]int64{pipeline.InProgress: 2}, Inbox: handlers.Backlog{Waiting: 5, Oldest: 90 * time.Second}, BlobErrors: 3,
+				Removed: pipeline.Removal{Logs: pipeline.Removed{Count: 7, Bytes: 700}}, LastPass: time.Unix(1000, 0),
+			}, nil
+		}
 		o.QueueDepths = func(context.Context) (map[string]int64, error) { return map[string]int64{"build||": 3}, nil }
 	})
 	answer(t, delivery(t, s, push))
 	answer(t, delivery(t, s, push))
-	s.Handlers.ObserveBuild(pipeline.Build{Status: pipeline.BuildFailed, StartedAt: time.Unix(0, 0), EndedAt: time.Unix(4, 0)})
+	s.Handlers.ObserveBuild(pipeline.Build{Status: pipeline.BuildFailed, CreatedAt: time.Unix(-2, 0), StartedAt: time.Unix(0, 0), EndedAt: time.Unix(4, 0)})
 	_, _, body := answer(t, request(t, "GET", s.URL+"/metrics", admin))
 	for _, want := range []string{
 		`slipway_webhooks_total{forge="github",verdict="queued"} 1`, `slipway_webhooks_total{forge="github",verdict="duplicate"} 1`,
 		`slipway_webhook_secret_total{forge="github",secret="1"} 2`, `slipway_queue_depth{queue="build||"} 3`, `slipway_build_duration_seconds_sum{status="FAILED"} 4`,
-		`slipway_webhook_duration_seconds_count{forge="github"} 2`,
+		`slipway_webhook_duration_seconds_count{forge="github"} 2`, `slipway_build_wait_seconds_sum 2`,
+		`slipway_executions{status="InProgress"} 2`, `slipway_deployments{status="Failed"} 1`, `slipway_backlog{what="inbox"} 5`,
+		`slipway_backlog_oldest_seconds{what="inbox"} 90`, `slipway_backlog{what="outbox"} 0`, `slipway_blob_errors_total 3`,
+		`slipway_retention_removed_total{kind="logs"} 7`, `slipway_retention_removed_bytes_total{kind="logs"} 700`, `slipway_retention_last_pass_seconds 1000`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%s is missing", want)

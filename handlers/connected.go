@@ -33,7 +33,10 @@ func (s *Server) connected(c *gin.Context) prometheus.Gatherer {
 }
 
 func (connected) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{workersDesc, jobsDesc, agentsDesc, deadDesc} {
+	for _, d := range []*prometheus.Desc{
+		workersDesc, jobsDesc, agentsDesc, deadDesc, executionsDesc, deploymentsDesc, backlogDesc, backlogAgeDesc, blobErrorsDesc,
+		removedDesc, removedByteDesc, lastPassDesc,
+	} {
 		out <- d
 	}
 }
@@ -42,7 +45,7 @@ func (n connected) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(n.ctx, depthTime)
 	defer cancel()
 	for what, ask := range map[string]func(context.Context, chan<- prometheus.Metric) error{
-		"workers": n.workers, "agents": n.agents, "dead letters": n.dead,
+		"workers": n.workers, "agents": n.agents, "dead letters": n.dead, "standing": n.standing, "deployments": n.deployments,
 	} {
 		if err := ask(ctx, out); err != nil {
 			n.s.Log.WarnContext(ctx, "not counted for the metrics", "what", what, "error", err)

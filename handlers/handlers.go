@@ -58,6 +58,9 @@ type Options struct {
 	Checks []Check
 	// QueueDepths counts what waits, by queue.
 	QueueDepths func(ctx context.Context) (map[string]int64, error)
+	// Standing counts for the metrics what handlers doesn't see; nil: it is left
+	// out of them.
+	Standing func(ctx context.Context) (Standing, error)
 	// Registry takes the metrics; nil means a new one.
 	Registry *prometheus.Registry
 	// ExternalURL is where users reach this server, without a slash at the end;

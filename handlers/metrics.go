@@ -16,6 +16,7 @@ type metrics struct {
 	webhooks *prometheus.CounterVec
 	secrets  *prometheus.CounterVec
 	builds   *prometheus.HistogramVec
+	waits    prometheus.Histogram
 	answers  *prometheus.HistogramVec
 }
 
@@ -31,12 +32,16 @@ func newMetrics(reg *prometheus.Registry) (*metrics, error) {
 			Name: "slipway_build_duration_seconds", Help: "How long ended builds ran.",
 			Buckets: []float64{1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 28800},
 		}, []string{"status"}),
+		waits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "slipway_build_wait_seconds", Help: "How long ended builds had waited for a runner.",
+			Buckets: []float64{.1, .5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600},
+		}),
 		answers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "slipway_webhook_duration_seconds", Help: "How long webhooks waited for their answer; forges give up after 10 s.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"forge"}),
 	}
-	for _, c := range []prometheus.Collector{m.webhooks, m.secrets, m.builds, m.answers} {
+	for _, c := range []prometheus.Collector{m.webhooks, m.secrets, m.builds, m.waits, m.answers} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -53,6 +58,9 @@ func (m *metrics) secret(forge string, index int) {
 
 func (m *metrics) build(b pipeline.Build, now time.Time) {
 	m.builds.WithLabelValues(string(b.Status)).Observe(b.Duration(now).Seconds())
+	if b.Deployment == "" && !b.CreatedAt.IsZero() && b.StartedAt.After(b.CreatedAt) {
+		m.waits.Observe(b.StartedAt.Sub(b.CreatedAt).Seconds())
+	}
 }
 
 // depthCollector asks for the depths of queues on behalf of one request.

@@ -27,6 +27,8 @@ func TestDeadServer(t *testing.T) {
 		"commit":  func() error { return s.Commit(ctx, change("e2", 1)) },
 		"outbox":  func() error { _, err := s.Outbox(ctx, boardKey, 1); return err },
 		"dirty":   func() error { _, err := s.Dirty(ctx, 0); return err },
+		"backlog": func() error { _, _, err := s.OutboxBacklog(ctx); return err },
+		"counts":  func() error { _, err := s.ExecutionCounts(ctx, pipeline.Failed); return err },
 		"list":    func() error { _, err := s.Executions(ctx, pipeline.Query{}); return err },
 		"one":     func() error { _, err := s.Execution(ctx, "x1"); return err },
 		"build":   func() error { return s.SaveBuild(ctx, pipeline.Build{ID: "b"}) },

@@ -112,6 +112,28 @@ func (s *Store) Executions(ctx context.Context, q pipeline.Query) (pipeline.Page
 	return page, nil
 }
 
+// ExecutionCounts is about how many executions that are kept have each of the
+// states.
+func (s *Store) ExecutionCounts(ctx context.Context, states ...pipeline.Status) (map[pipeline.Status]int64, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	answers := make([]*redis.IntCmd, len(states))
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, status := range states {
+			answers[i] = p.ZCard(ctx, listStatusKey(string(status)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting executions: %w", err)
+	}
+	out := map[pipeline.Status]int64{}
+	for i, status := range states {
+		out[status] = answers[i].Val()
+	}
+	return out, nil
+}
+
 // listFor is the shortest list that holds all that a query asks for.
 func listFor(q pipeline.Query) string {
 	switch {

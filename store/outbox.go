@@ -111,6 +111,35 @@ func (s *Store) Dirty(ctx context.Context, age time.Duration) ([]string, error) 
 	return boards, nil
 }
 
+// outboxLate is the age from which a Board's unrelayed effects are a backlog;
+// below that, a note may only not have been cleared yet.
+const outboxLate = 15 * time.Second
+
+// countLate counts the Boards that were noted before an age.
+//
+//	KEYS  dirty
+//	ARGV  ms
+//	returns how many, and the age of the oldest in ms
+var countLate = redis.NewScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if not oldest[2] or now - tonumber(oldest[2]) < tonumber(ARGV[1]) then return {0, 0} end
+return {redis.call('ZCOUNT', KEYS[1], '-inf', now - ARGV[1]), now - tonumber(oldest[2])}`)
+
+// OutboxBacklog is how many Boards have effects that were not relayed for 15
+// seconds, and since when the oldest has.
+func (s *Store) OutboxBacklog(ctx context.Context) (boards int64, oldest time.Duration, err error) {
+	n, err := s.run(ctx, countLate, []string{dirtyKey()}, outboxLate.Milliseconds()).Int64Slice()
+	if err == nil && len(n) != 2 {
+		err = fmt.Errorf("the answer has %d numbers", len(n))
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("counting boards with effects: %w", err)
+	}
+	return n[0], time.Duration(n[1]) * time.Millisecond, nil
+}
+
 // takeLease takes a lease that nobody holds.
 //
 //	KEYS  lease, fence

@@ -214,6 +214,9 @@ func outboxDrain(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff([]string{boardKey}, dirty); diff != "" || err != nil {
 		t.Errorf("dirty (-want +got):\n%s%v", diff, err)
 	}
+	if n, oldest, err := s.OutboxBacklog(ctx); err != nil || n != 0 || oldest != 0 {
+		t.Errorf("a commit of just now is no backlog: got %d, %v, %v", n, oldest, err)
+	}
 	entries, err := s.Outbox(ctx, boardKey, 3)
 	must(t, err)
 	for i, e := range entries {
@@ -301,6 +304,14 @@ func listing(t *testing.T, s *store.Store) {
 	}
 	first, err := s.Executions(ctx, pipeline.Query{Limit: 4})
 	must(t, err)
+	counts, err := s.ExecutionCounts(ctx, pipeline.InProgress, pipeline.Failed, pipeline.Cancelled)
+	must(t, err)
+	for status, n := range counts {
+		page, err := s.Executions(ctx, pipeline.Query{Status: status})
+		if err != nil || int64(len(page.Items)) != n {
+			t.Errorf("%s: counted %d, listed %d, %v", status, n, len(page.Items), err)
+		}
+	}
 	second, err := s.Executions(ctx, pipeline.Query{Limit: 4, After: first.Next})
 	if err != nil || ids(first) != "x5 x4 x3 x2" || ids(second) != "x1 x0" || second.Next != "" {
 		t.Errorf("pages %q and %q, %v", ids(first), ids(second), err)

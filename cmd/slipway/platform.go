@@ -55,6 +55,7 @@ type platform struct {
 	relay        *pipeline.Relay
 	reporters    []teller
 	targets      map[string]*notify.Target // of notifications, by name
+	removed      removals                  // by retention
 	closers      []func() error
 }
 
@@ -280,7 +281,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 			Git: func(context.Context, string, string, string, bool) bool { return true },
 		},
 		Setup:  appSetup{p.cfg, p.forges.github},
-		Checks: p.checks(), QueueDepths: p.depths, ExternalURL: p.cfg.ExternalURL, Version: version, Log: p.log,
+		Checks: p.checks(), QueueDepths: p.depths, Standing: p.standing, ExternalURL: p.cfg.ExternalURL, Version: version, Log: p.log,
 	})
 }
 

@@ -38,12 +38,14 @@ type retention struct {
 	log    *slog.Logger
 	batch  int
 	now    func() time.Time
+	// removed adds up what passes removed; nil: nobody does.
+	removed *removals
 }
 
 func (p *platform) retention() *retention {
 	return &retention{
 		cfg: p.cfg.Retention, groups: p.cfg.DeploymentGroups, store: p.store, blobs: p.blobs, logs: p.logs,
-		log: p.log, batch: retentionBatch, now: time.Now,
+		log: p.log, batch: retentionBatch, now: time.Now, removed: &p.removed,
 	}
 }
 
@@ -84,6 +86,14 @@ func (r *retention) turn(ctx context.Context) error {
 // Pass removes what may go, or only counts it. On an error the counts are of
 // what was done until then.
 func (r *retention) Pass(ctx context.Context, trial bool) (pipeline.Removal, error) {
+	out, err := r.pass(ctx, trial)
+	if !trial && r.removed != nil {
+		r.removed.add(out, r.now())
+	}
+	return out, err
+}
+
+func (r *retention) pass(ctx context.Context, trial bool) (pipeline.Removal, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, retentionTime, errors.New("retention takes too long, and goes on later"))
 	defer cancel()
 	out, now := pipeline.Removal{Trial: trial}, r.now()

@@ -29,6 +29,7 @@ func functions(version string) template.FuncMap {
 		"phasebars": phaseBars,
 		"history":   history,
 		"graphs":    graphsOf,
+		"record":    recordOf,
 		"icon":      icon,
 		"isURL":     func(s string) bool { return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") },
 		"title":     title,

@@ -155,6 +155,9 @@ func inboxOnce(t *testing.T, b *inboxBench) {
 func inboxDecision(t *testing.T, b *inboxBench) {
 	want := delivery("d1")
 	b.receive(want)
+	if n, oldest, err := b.inbox.Backlog(t.Context()); n != 1 || oldest < 0 || oldest > time.Minute || err != nil {
+		t.Errorf("before it is handled: backlog %d, %v, %v", n, oldest, err)
+	}
 	b.run(b.inbox, b.handler())
 	var got pipeline.Delivery
 	await(t, "the decision", func() bool {

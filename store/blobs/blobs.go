@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gocloud.dev/blob"
@@ -72,6 +73,8 @@ type Bucket struct {
 	keys  *keyring // nil: objects are kept as they are
 	plain time.Time
 	bound string
+	// failed counts what the store could not do; Bound buckets share it.
+	failed *atomic.Int64
 }
 
 // Object is what a list tells of an object.
@@ -92,7 +95,7 @@ func Open(ctx context.Context, address string, o Options) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the blob store: %w: %w", ErrAddress, err)
 	}
-	b := &Bucket{b: under, plain: o.PlainBefore}
+	b := &Bucket{b: under, plain: o.PlainBefore, failed: &atomic.Int64{}}
 	if b.keys, err = newKeyring(ctx, o); err == nil {
 		err = b.checkKeys(ctx, o.Log)
 	}
@@ -166,12 +169,28 @@ func known(ctx context.Context, err error) error {
 	return err
 }
 
+// known says the driver's errors in our words and counts those that are the
+// store's fault.
+func (b *Bucket) known(ctx context.Context, err error) error {
+	err = known(ctx, err)
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, context.Canceled):
+	default:
+		b.failed.Add(1)
+	}
+	return err
+}
+
+// Failures is how often the store could not do what it was asked since it was
+// opened. That there is no such object is no failure.
+func (b *Bucket) Failures() int64 { return b.failed.Load() }
+
 // Exists says whether there is an object.
 func (b *Bucket) Exists(ctx context.Context, name string) (bool, error) {
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	ok, err := b.b.Exists(ctx, name)
-	return ok, known(ctx, err)
+	return ok, b.known(ctx, err)
 }
 
 // Stat is what is known of an object. ErrNotFound: there is none.
@@ -180,7 +199,7 @@ func (b *Bucket) Stat(ctx context.Context, name string) (Object, error) {
 	defer cancel()
 	a, err := b.b.Attributes(ctx, name)
 	if err != nil {
-		return Object{}, known(ctx, err)
+		return Object{}, b.known(ctx, err)
 	}
 	return Object{Name: name, Bytes: a.Size, ModTime: a.ModTime}, nil
 }
@@ -189,7 +208,7 @@ func (b *Bucket) Stat(ctx context.Context, name string) (Object, error) {
 func (b *Bucket) Delete(ctx context.Context, name string) error {
 	ctx, cancel := limited(ctx)
 	defer cancel()
-	return known(ctx, b.b.Delete(ctx, name))
+	return b.known(ctx, b.b.Delete(ctx, name))
 }
 
 // copyTime bounds a copy, which the store makes by itself.
@@ -200,7 +219,7 @@ const copyTime = 10 * time.Minute
 func (b *Bucket) Copy(ctx context.Context, to, from string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, copyTime, errSlow)
 	defer cancel()
-	return known(ctx, b.b.Copy(ctx, to, from, nil))
+	return b.known(ctx, b.b.Copy(ctx, to, from, nil))
 }
 
 // List is all objects whose names begin with prefix, by name.
@@ -210,7 +229,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, erro
 		for {
 			call, cancel := limited(ctx)
 			o, err := list.Next(call)
-			err = known(call, err)
+			err = b.known(call, err)
 			cancel()
 			if errors.Is(err, io.EOF) {
 				return

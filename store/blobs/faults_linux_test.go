@@ -25,8 +25,14 @@ func TestFullDisk(t *testing.T) {
 		if err := b.Check(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		if n := b.Failures(); n != 0 {
+			t.Errorf("%d failures before there was one", n)
+		}
 		if err := b.WriteAll(t.Context(), "big", pattern(2<<20)); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("got %v, want ENOSPC", err)
+		}
+		if b.Failures() == 0 {
+			t.Error("the failure isn't counted")
 		}
 		if names, err := filepath.Glob(filepath.Join(dir, "*big*")); len(names) > 0 || err != nil {
 			t.Errorf("left behind: %v, %v", names, err)

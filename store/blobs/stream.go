@@ -20,10 +20,11 @@ type watch struct {
 	timer  *time.Timer
 	cancel context.CancelCauseFunc
 	ctx    context.Context // of this one stream
+	known  func(ctx context.Context, err error) error
 }
 
-func newWatch(ctx context.Context) *watch {
-	w := &watch{}
+func (b *Bucket) newWatch(ctx context.Context) *watch {
+	w := &watch{known: b.known}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.timer = time.AfterFunc(stallTime, func() { w.cancel(errSlow) })
 	return w
@@ -37,7 +38,7 @@ func (w *watch) step(do func() error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return known(w.ctx, err)
+	return w.known(w.ctx, err)
 }
 
 func (w *watch) end() {
@@ -65,7 +66,7 @@ func (b *Bucket) NewWriterOnce(ctx context.Context, name string) (*Writer, error
 }
 
 func (b *Bucket) newWriter(ctx context.Context, name string, once bool) (*Writer, error) {
-	w := &Writer{watch: newWatch(ctx)}
+	w := &Writer{watch: b.newWatch(ctx)}
 	err := w.watch.step(func() (err error) {
 		w.under, err = b.b.NewWriter(w.watch.ctx, name, &blob.WriterOptions{
 			ContentType: "application/octet-stream", DisableContentTypeDetection: true, MaxConcurrency: uploadParts, IfNotExist: once,
@@ -144,7 +145,7 @@ type Reader struct {
 // is none. ErrKey, ErrDamaged, ErrPlain: it can't be trusted; ErrDamaged may
 // come as late as the object's end.
 func (b *Bucket) NewReader(ctx context.Context, name string) (*Reader, error) {
-	r := &Reader{watch: newWatch(ctx)}
+	r := &Reader{watch: b.newWatch(ctx)}
 	err := r.watch.step(func() (err error) {
 		r.under, err = b.b.NewReader(r.watch.ctx, name, nil)
 		return err
