@@ -227,7 +227,8 @@ func (o *Orchestrator) decide(ctx context.Context, d Delivery, e forge.Event) (D
 	}
 	v := Decide(e)
 	if !v.Start {
-		return Decision{Decision: DecisionIgnored, Reason: v.Reason}, nil
+		ended, err := o.endGone(ctx, d, e)
+		return Decision{Decision: DecisionIgnored, Reason: v.Reason + ended}, err
 	}
 	if why, err := o.knownHead(ctx, d, e); err != nil || why != "" {
 		return Decision{Decision: DecisionIgnored, Reason: why}, err

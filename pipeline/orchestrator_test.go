@@ -104,7 +104,7 @@ func (m *memory) Executions(_ context.Context, q Query) (Page[Summary], error) {
 	var p Page[Summary]
 	for _, id := range m.listed() {
 		x := m.executions[id]
-		if x.Repo.Forge == q.Forge && x.Repo.FullName() == q.Repo && (q.SHA == "" || x.Trigger.SHA == q.SHA) && (q.Status == "" || x.Status == q.Status) {
+		if x.Repo.Forge == q.Forge && (q.Repo == "" || x.Repo.FullName() == q.Repo) && (q.SHA == "" || x.Trigger.SHA == q.SHA) && (q.Status == "" || x.Status == q.Status) {
 			p.Items = append(p.Items, x.Summary())
 		}
 	}
