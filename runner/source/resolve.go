@@ -35,7 +35,8 @@ func (s *Store) Resolve(ctx context.Context, o pipeline.SourceOrder, name string
 		name = o.Repo.DefaultBranch
 	}
 	for _, ref := range []string{name, "refs/heads/" + name, "refs/tags/" + name} {
-		if sha, ok := refs[ref]; ok && strings.HasPrefix(ref, "refs/") {
+		// Other refs, such as those of pull requests, hold what strangers wrote.
+		if sha, ok := refs[ref]; ok && (strings.HasPrefix(ref, "refs/heads/") || strings.HasPrefix(ref, "refs/tags/")) {
 			return sha, ref, nil
 		}
 	}

@@ -210,6 +210,7 @@ func TestResolve(t *testing.T) {
 	o := runnertest.Repo(t, map[string]string{"a": "b"})
 	dir := o.URL
 	runnertest.Git(t, dir, "branch", "release/1")
+	runnertest.Git(t, dir, "update-ref", "refs/pull/7/head", "HEAD")
 	runnertest.Git(t, dir, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "v1", "-m", "x")
 	o.Repo.DefaultBranch = strings.TrimSpace(runnertest.Git(t, dir, "symbolic-ref", "--short", "HEAD"))
 	o = served(t, o)
@@ -222,7 +223,7 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%q: got %s %s, %v, want %s", name, sha, ref, err, want)
 		}
 	}
-	for _, name := range []string{"nope", "0000000", o.SHA[:4], "--upload-pack=x", "HEAD"} {
+	for _, name := range []string{"nope", "0000000", o.SHA[:4], "--upload-pack=x", "HEAD", "refs/pull/7/head"} {
 		var mistake *pipeline.UserError
 		if sha, _, err := s.Resolve(t.Context(), o, name); !errors.As(err, &mistake) {
 			t.Errorf("%q: got %s, %v", name, sha, err)
