@@ -189,12 +189,18 @@ type BuildOrder struct {
 	// Inputs are the build's sources, the primary one first; none means the
 	// Source alone.
 	Inputs []Input `json:"inputs,omitempty"`
-	// Retried is how often on-failure: RETRY has repeated the build already.
+	// SecondaryOnly: the build's action has several outputs, which secondary
+	// artifacts make, so that a primary one may be missing (CodeBuild reference 4.5).
+	SecondaryOnly bool `json:"secondary_only,omitempty"`
+	// Retried is how often the build has been repeated already.
 	Retried int `json:"retried,omitempty"`
 	// Services run beside the build.
 	Services []Service `json:"services,omitempty"`
 	// Notes are lines for the log: what the server withholds, and why.
 	Notes []string `json:"notes,omitempty"`
+	// AutoRetry is how often a failed build is repeated although its buildspec
+	// doesn't ask for it (CodeBuild reference 9.4).
+	AutoRetry int `json:"auto_retry,omitempty"`
 	// Stored are the values of parameters and secrets that the buildspec names,
 	// as far as this build may have them.
 	Stored []StoredValue `json:"stored,omitempty"`

@@ -56,6 +56,8 @@ type Definition struct {
 	Pipeline Pipeline
 	// Triggers are those of a pipeline file; nil means the implied ones.
 	Triggers *Triggers
+	// Filters, if set, take the place of the implied triggers.
+	Filters FilterGroups
 	// Problem, if set, is a mistake in the definition, which its executions fail
 	// with, and Annotations are all mistakes.
 	Problem     *UserError

@@ -79,6 +79,8 @@ func (c *chooser) starts(ctx context.Context, def Definition) (bool, string, err
 	switch {
 	case def.Problem == nil && def.Triggers != nil:
 		return def.Triggers.Match(c.e, func() (forge.Changes, error) { return c.files(ctx) })
+	case def.Problem == nil && len(def.Filters) > 0:
+		return def.Filters.Match(c.e, c.v.Trigger.Event, func() (forge.Changes, error) { return c.files(ctx) })
 	case def.Problem == nil && c.v.NotImplied != "":
 		return false, c.v.NotImplied, nil
 	case def.Problem != nil && c.v.NotImplied != "" && !tag: // an event that almost nobody waits for

@@ -28,7 +28,8 @@ func (r *build) upload(ctx context.Context) error {
 	if a == nil {
 		return context.Cause(ctx)
 	}
-	if len(a.Files) == 0 && (len(a.Secondary) == 0 || r.Mode != buildspec.Lenient) {
+	relaxed := r.Mode == buildspec.Lenient || r.order.SecondaryOnly
+	if len(a.Files) == 0 && (len(a.Secondary) == 0 || !relaxed) {
 		return &pipeline.UserError{Code: codeClient, Msg: "no definition for primary artifacts in buildspec"}
 	}
 	var bundles []bundle

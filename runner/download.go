@@ -190,7 +190,7 @@ func (r *build) environment() error {
 	}
 	r.variables = r.around(vars)
 	var state strings.Builder
-	fmt.Fprintf(&state, ". %s\n", quote(r.shell.work+"/image.sh"))
+	fmt.Fprintf(&state, ". %s\nexport PATH=\"${PATH:+$PATH:}\"%s\n", quote(r.shell.work+"/image.sh"), quote(r.shell.work+"/"+toolsName))
 	for _, v := range r.variables {
 		if why := unusable(v); why != "" {
 			r.log.line("Warning: variable %q is ignored: %s", v.Name, why)

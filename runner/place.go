@@ -15,6 +15,14 @@ import (
 //go:embed driver.sh
 var driverScript string
 
+// hashFiles is the command codebuild-hash-files, which builds find in toolsName
+// of the work folder, last on their PATH.
+//
+//go:embed hashfiles.sh
+var hashFiles string
+
+const toolsName = "bin"
+
 const (
 	driverMode = 0o644
 	sourceMode = 0o755
@@ -61,6 +69,18 @@ func (p Place) fill() error {
 		if err := os.WriteFile(filepath.Join(p.Work, name), []byte(text), driverMode); err != nil {
 			return fmt.Errorf("writing driver: %w", err)
 		}
+	}
+	return p.equip()
+}
+
+// equip makes the folder of commands that every build has.
+func (p Place) equip() error {
+	dir := filepath.Join(p.Work, toolsName)
+	if err := os.Mkdir(dir, sourceMode); err != nil {
+		return fmt.Errorf("making folder of tools: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "codebuild-hash-files"), []byte(hashFiles), 0o755); err != nil {
+		return fmt.Errorf("writing tool: %w", err)
 	}
 	return nil
 }

@@ -21,6 +21,16 @@ func (r *build) retries(f buildspec.OnFailure) bool {
 	return true
 }
 
+// retriesItself asks for a failed build to be repeated if its project says so.
+// A buildspec with a mistake in it would only fail once more.
+func (r *build) retriesItself() {
+	if r.outcome.Status != pipeline.BuildFailed || r.outcome.Retry || r.outcome.Code == codeYAML || r.order.Retried >= r.order.AutoRetry {
+		return
+	}
+	r.outcome.Retry = true
+	r.log.line("The build is to be retried: automatic retry %d of %d", r.order.Retried+1, r.order.AutoRetry)
+}
+
 // insistently runs a phase; with retry-scope: phase again where it failed, in
 // the state that it left.
 func (r *build) insistently(ctx context.Context, p buildspec.Phase) error {

@@ -170,6 +170,7 @@ func (r *build) complete(ctx context.Context) {
 	r.record.CurrentPhase = completed
 	r.record.Phases = append(r.record.Phases, pipeline.Phase{Type: completed, StartTime: r.record.EndedAt})
 	r.outcome.Status = r.record.Status
+	r.retriesItself()
 	r.outcome.Exported, r.outcome.Artifacts = r.record.Exported, r.record.Artifacts
 	r.keepManifest(ctx)
 	r.report()

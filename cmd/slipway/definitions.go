@@ -77,7 +77,7 @@ func (d *definitions) Pipelines(ctx context.Context, repo forge.Repo, t pipeline
 		def.Mode = pipeline.QueuedMode
 		def.Stages = append(def.Stages, deployStage(group))
 	}
-	return []pipeline.Definition{{Project: projectName(p, repo), Pipeline: def}}, "", nil
+	return []pipeline.Definition{{Project: projectName(p, repo), Pipeline: def, Filters: p.Groups()}}, "", nil
 }
 
 // buildspec is the text of the project's buildspec, and whether there is to be

@@ -90,6 +90,9 @@ func (p *parser) version(top fields) {
 		return
 	}
 	hint := ""
+	if text == "" {
+		hint = "there is none; write version: 0.0 in the first line"
+	}
 	if _, is := top["applicationName"]; is {
 		hint = "this looks like input of aws deploy create-deployment, not like an appspec"
 	}

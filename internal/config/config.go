@@ -187,6 +187,12 @@ type Project struct {
 	// BuildType is auto, build or batch; empty means auto.
 	BuildType string `yaml:"build_type"`
 	Batch     Batch  `yaml:"batch"`
+	// AutoRetry is how often a failed build is repeated, at most 100, where the
+	// repository has no pipeline file.
+	AutoRetry int `yaml:"auto_retry"`
+	// FilterGroups say which webhooks start builds where the repository has no
+	// pipeline file: those that all filters of any group let pass.
+	FilterGroups [][]Filter `yaml:"filter_groups"`
 }
 
 // Environment is the protection of what a stage deploys to.
@@ -346,6 +352,12 @@ func (c *Config) checkProjects() error {
 		errs = append(errs, c.checkBeside(fmt.Sprintf("projects[%d]", i), p))
 		if err := p.checkBatch(c.ComputeTypes); err != nil {
 			errs = append(errs, fmt.Errorf("projects[%d].%w", i, err))
+		}
+		if p.AutoRetry < 0 || p.AutoRetry > 100 {
+			errs = append(errs, fmt.Errorf("projects[%d].auto_retry: want 0 to 100, have %d", i, p.AutoRetry))
+		}
+		for _, err := range p.Groups().Check() {
+			errs = append(errs, fmt.Errorf("projects[%d].filter_groups%w", i, err))
 		}
 		for _, name := range slices.Sorted(maps.Keys(p.Variables)) {
 			if strings.HasPrefix(name, "CODEBUILD_") {

@@ -247,3 +247,20 @@ func fleetGroup(g DeploymentGroup) func(*Config) {
 	g.Name, g.Repository = "a", "github/octo/web"
 	return func(c *Config) { c.DeploymentGroups = []DeploymentGroup{g} }
 }
+
+func TestFilterGroups(t *testing.T) {
+	c := Default(t.TempDir())
+	err := c.Load(file(t, "projects:\n  - repository: github/o/r\n    auto_retry: 101\n    filter_groups:\n      - - {type: EVENT, pattern: PUSH}\n        - {type: HEAD_REF, pattern: x, exclude_matched_pattern: true}\n      - - {type: HEAD_REF, pattern: (}\n"), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := c.Projects[0].Groups()[0][1]; f.Type != "HEAD_REF" || f.Pattern != "x" || !f.Exclude {
+		t.Errorf("got %+v", f)
+	}
+	err = c.Check()
+	for _, want := range []string{"projects[0].auto_retry: want 0 to 100, have 101", "projects[0].filter_groups[1]: want an EVENT filter", "projects[0].filter_groups[1][0]: HEAD_REF: error parsing regexp"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

@@ -67,7 +67,11 @@ func (p *parser) artifacts(e specfile.Entry, primary bool) *Artifacts {
 		}
 	}
 	if len(a.Files) == 0 {
-		p.doubtful(e.At, warning(CodeNoFiles, e.Path+".files: missing, collecting the artifacts will fail: no definition for primary artifacts in buildspec", "list the files to keep"))
+		hint := "list the files to keep"
+		if len(a.Secondary) > 0 {
+			hint += "; only an action with several outputs needs none"
+		}
+		p.doubtful(e.At, warning(CodeNoFiles, e.Path+".files: missing, collecting the artifacts will fail: no definition for primary artifacts in buildspec", hint))
 	}
 	return a
 }

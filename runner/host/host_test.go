@@ -27,7 +27,7 @@ func environment(t *testing.T, programs ...string) []string {
 	return []string{"PATH=" + bin, "HOME=" + t.TempDir()}
 }
 
-var tools = []string{"cat", "chmod", "sleep", "mkdir", "rmdir", "ln", "touch", "id", "true", "false", "echo", "cp", "rm"}
+var tools = []string{"cat", "chmod", "sleep", "mkdir", "rmdir", "ln", "touch", "id", "true", "false", "echo", "cp", "rm", "find", "sed", "grep", "sort", "wc", "sha256sum"}
 
 func TestEngineWithBash(t *testing.T) {
 	testenv.Need(t, "git", "bash", "dash")

@@ -51,6 +51,25 @@ var blocks = []conformance{
 		status: pipeline.BuildFailed, retry: true,
 	},
 	{
+		// The digests are those that keys of caches have; see package cache.
+		name: "C35 codebuild-hash-files is a command, too", files: map[string]string{"a/x.txt": "1", "a/b/y.txt": "22", "b.txt": "333", "sp ace.md": "4", "a/c.go": "5"},
+		spec:   spec("  build:\n    commands: ['cd a', 'codebuild-hash-files \"**/*.txt\"', 'codebuild-hash-files \"*.{txt,md}\" ./a/*.go', 'codebuild-hash-files none || echo none']\n"),
+		status: pipeline.BuildSucceeded, output: "617977f1f1fa0ea4f0988389f81501e3ace180ea0e5f3b6fc181eaf33485e065\n486e74f40df168748b51e6066ec913e268d1c8dfcaefcead9edeb6fce13a394f\n" +
+			"codebuild-hash-files: no file matches none\nnone\n",
+	},
+	{
+		name: "automatic retry of the project", spec: failing("CONTINUE"), change: func(o *pipeline.BuildOrder) { o.AutoRetry, o.Retried = 2, 1 },
+		status: pipeline.BuildFailed, retry: true, output: "once\npost\n", log: []string{"automatic retry 2 of 2"},
+	},
+	{
+		name: "automatic retries come to an end", spec: failing("CONTINUE"), change: func(o *pipeline.BuildOrder) { o.AutoRetry, o.Retried = 2, 2 },
+		status: pipeline.BuildFailed, absent: []string{"to be retried"},
+	},
+	{
+		name: "no automatic retry of a mistake", spec: "version: 9\n", change: func(o *pipeline.BuildOrder) { o.AutoRetry = 2 },
+		status: pipeline.BuildFailed, code: "YAML_FILE_ERROR", absent: []string{"to be retried"},
+	},
+	{
 		name:   "C13 finally runs before the build is retried",
 		spec:   spec("  build:\n    on-failure: RETRY\n    commands: [exit 3]\n    finally: [echo f]\n"),
 		status: pipeline.BuildFailed, retry: true, output: "f\n",
@@ -86,6 +105,12 @@ var blocks = []conformance{
 			"    logs:\n      files: ['**/*']\n      base-directory: a\n      exclude-paths: ['**/*.txt']\n      name: two\n    flat:\n      files: ['**/*.txt']\n      discard-paths: yes\n",
 		status: pipeline.BuildSucceeded, files2: []string{"a/x.txt", "b/z.txt"}, labels: []string{"one", "two", ""},
 		secondary: map[string][]string{"logs": {"y.log"}, "flat": {"x.txt", "z.txt"}},
+	},
+	{
+		name: "C33 an action with several outputs needs no primary artifact", files: map[string]string{"a/x.txt": "1", "b/y.txt": "2"},
+		spec:   spec("  build:\n    commands: [\"true\"]\n") + "artifacts:\n  secondary-artifacts:\n    one:\n      files: ['**/*']\n      base-directory: a\n    two:\n      files: b/y.txt\n",
+		change: func(o *pipeline.BuildOrder) { o.SecondaryOnly = true },
+		phases: allGreen, status: pipeline.BuildSucceeded, secondary: map[string][]string{"one": {"x.txt"}, "two": {"b/y.txt"}},
 	},
 	{
 		name:   "no block is passed over in silence",
