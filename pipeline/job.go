@@ -143,9 +143,12 @@ type SourceOrder struct {
 	Repo forge.Repo `json:"repo"`
 	URL  string     `json:"url"` // without credentials
 	// User and Password are for git over HTTPS; empty for a public repository.
-	// The build never sees them.
+	// The build never sees them, but for Lend.
 	User     string `json:"user,omitempty"`
 	Password string `json:"password,omitempty"`
+	// Lend allows the build's own git to have them, too: they read this one
+	// repository and nothing else, and the build's code is trusted.
+	Lend bool `json:"lend,omitempty"`
 	SHA      string `json:"sha"`
 	// FetchRef is a ref that contains SHA, for servers that don't serve a bare
 	// commit ID: refs/heads/main or refs/pull/7/head.

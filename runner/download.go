@@ -188,7 +188,11 @@ func (r *build) environment() error {
 		}
 		vars = append(vars, v)
 	}
-	r.variables = r.around(vars)
+	lent, err := r.lend()
+	if err != nil {
+		return err
+	}
+	r.variables = r.around(append(lent, vars...))
 	var state strings.Builder
 	fmt.Fprintf(&state, ". %s\nexport PATH=\"${PATH:+$PATH:}\"%s\n", quote(r.shell.work+"/image.sh"), quote(r.shell.work+"/"+toolsName))
 	for _, v := range r.variables {

@@ -140,6 +140,12 @@ func (f *forges) Clone(ctx context.Context, repo forge.Repo, installation int64)
 	return "x-access-token", token, nil
 }
 
+// Lends reports whether the result of Clone reads that one repository and
+// nothing else: a token of one's own, and those of Bitbucket, may do more.
+func (f *forges) Lends(repo forge.Repo) bool {
+	return repo.Forge == localForge || repo.Forge == githubForge && f.cfg.GitHub.AppID != 0 && f.cfg.GitHub.Token == ""
+}
+
 // cloneToken reuses a repository's token: minting one takes a request to the
 // forge, which would be in every build's way.
 func (f *forges) cloneToken(ctx context.Context, repo forge.Repo, installation int64) (string, error) {

@@ -43,8 +43,11 @@ type orders struct {
 	bundler     bundler
 	blobs       blobs
 	files       repositoryFiles
-	secrets     secrets.Source
-	now         func() time.Time
+	// lends reports whether the credential of a repository reads that repository
+	// and nothing else, so that a build may have it; nil: none does.
+	lends   func(repo forge.Repo) bool
+	secrets secrets.Source
+	now     func() time.Time
 }
 
 // project is the settings of a repository's project: those of the
@@ -91,6 +94,7 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 	if err != nil {
 		return nil, err
 	}
+	src.Lend = j.Trusted && o.lends != nil && o.lends(x.Repo)
 	b := &pipeline.BuildOrder{
 		ID: j.ID, Number: act.exec.Number, Project: projectName(p, x.Repo), Source: src, Image: o.image(p),
 		Buildspec: cmp.Or(act.set.Configuration[pipeline.ConfigBuildspec], p.Buildspec),

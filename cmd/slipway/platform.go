@@ -125,7 +125,7 @@ func (p *platform) wire() {
 	now := time.Now
 	o := &orders{
 		cfg: p.cfg, credentials: p.forges, bundler: bundles{p.mirrors, p.cfg.Data}, blobs: p.blobs,
-		files: p.mirrors, secrets: p.secrets, now: now,
+		files: p.mirrors, secrets: p.secrets, now: now, lends: p.forges.Lends,
 	}
 	marks := &announcements{Store: p.store, lists: p.lists()}
 	p.control = dispatch.New(p.jobs, marks, p.logs, p.blobs, o, p.inbox, now, p.log)

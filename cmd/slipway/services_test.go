@@ -13,6 +13,39 @@ import (
 	"github.com/slipway-ci/slipway/store/secrets"
 )
 
+// The credential of the source is for trusted builds, and only where it does
+// nothing but read their repository.
+func TestOrdersLendCredentials(t *testing.T) {
+	app := &forges{cfg: config.Config{GitHub: config.GitHub{AppID: 7}}}
+	own := &forges{cfg: config.Config{GitHub: config.GitHub{AppID: 7, Token: "t"}}}
+	x := shop(pipeline.Action{Name: "plain", Provider: pipeline.CodeBuildProvider})
+	for _, tt := range []struct {
+		name    string
+		forge   string
+		forges  *forges
+		trusted bool
+		want    bool
+	}{
+		{"a GitHub App", "github", app, true, true},
+		{"a stranger's pull request", "github", app, false, false},
+		{"a token of one's own", "github", own, true, false},
+		{"Bitbucket", "bitbucket", app, true, false},
+		{"the built-in git host", "local", &forges{}, true, true},
+	} {
+		o := shopOrders()
+		o.lends = tt.forges.Lends
+		y, j := x, jobOf("plain")
+		y.Repo.Forge, j.Trusted = tt.forge, tt.trusted
+		b, err := o.Build(t.Context(), j, y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Source.Lend != tt.want {
+			t.Errorf("%s: got %t", tt.name, b.Source.Lend)
+		}
+	}
+}
+
 type keptSecrets map[string]string
 
 func (k keptSecrets) Lookup(_ context.Context, r secrets.Ref) (string, error) {

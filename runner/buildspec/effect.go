@@ -9,10 +9,9 @@ import (
 // withoutEffect are the keys that are read and checked and that no runner acts
 // on, by their path, and why. A block that gets its effect leaves this list.
 var withoutEffect = map[string]string{
-	"reports":                   "reports are not collected yet; a failed test fails the build if its command does",
-	"proxy":                     "builds have no explicit proxy; set HTTP_PROXY and HTTPS_PROXY under env.variables",
-	"env.git-credential-helper": "commands get no credential of the source; give git a token from secrets-manager or parameter-store",
-	"artifacts.s3-prefix":       "artifacts are kept by their digest, not in a bucket",
+	"reports":             "reports are not collected yet; a failed test fails the build if its command does",
+	"proxy":               "builds have no explicit proxy; set HTTP_PROXY and HTTPS_PROXY under env.variables",
+	"artifacts.s3-prefix": "artifacts are kept by their digest, not in a bucket",
 }
 
 // idle warns about a key without effect, so that none is passed over in

@@ -13,7 +13,6 @@ func TestKeysWithoutEffectAreSaid(t *testing.T) {
 		{build + "      - x\nbatch:\n  build-list: [{identifier: a, env: {fleet: f}}]\n", "7:38: warning: batch.build-list[0].env.fleet has no effect"},
 		{build + "      - x\nbatch:\n  build-list: [{identifier: a, env: {type: ARM_CONTAINER}}]\n", "batch.build-list[0].env.type has no effect"},
 		{build + "      - x\nproxy: {logs: yes}\n", "6:1: warning: proxy has no effect"},
-		{build + "      - x\nenv: {git-credential-helper: yes}\n", "6:7: warning: env.git-credential-helper has no effect"},
 		{build + "      - x\nartifacts: {files: x, s3-prefix: p}\n", "6:23: warning: artifacts.s3-prefix has no effect"},
 		{build + "      - x\nartifacts: {files: x, secondary-artifacts: {a: {files: x, s3-prefix: p}}}\n", "warning: artifacts.secondary-artifacts.a.s3-prefix has no effect"},
 	}
@@ -23,7 +22,7 @@ func TestKeysWithoutEffectAreSaid(t *testing.T) {
 			t.Errorf("%s\ngot %v, want one %q", tt.src, problems, tt.want)
 		}
 	}
-	for _, src := range []string{"env: {git-credential-helper: no}\n", "reports:\n", "cache: {paths: x}\n"} {
+	for _, src := range []string{"env: {git-credential-helper: yes}\n", "reports:\n", "cache: {paths: x}\n"} {
 		if _, problems := parse(t, build+"      - x\n"+src); len(problems) > 0 {
 			t.Errorf("%s\ngot %v", src, problems)
 		}
