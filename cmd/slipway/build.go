@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,6 +51,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.StringArrayVar(&o.env, "env", nil, "`K=V`: set a variable; may be repeated")
 	f.StringVar(&o.artifacts, "artifacts", "", "`folder` to unpack the artifacts into")
 	f.StringVar(&o.report, "report", "", "`file` to write the build's record to, as JSON, with its manifest")
+	f.StringVar(&o.compare, "compare", "", "report or manifest of an earlier build, a `file`: fail if this one does anything else")
 	f.StringVar(&o.cache, "cache", "", "`folder` that keeps the cache between builds")
 	f.StringArrayVar(&o.phases, "phase", nil, "run this `phase` only: install, pre_build, build or post_build; may be repeated")
 	f.StringVar(&o.secrets, "secrets", "", "`file` with values of parameters and secrets: lines NAME=VALUE, or a JSON object")
@@ -62,7 +64,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 
 type localBuild struct {
 	dir, buildspec, image, engine, artifacts, report string
-	cache, secrets                                   string
+	cache, secrets, compare                          string
 	env, phases                                      []string
 	timeout                                          time.Duration
 	copied, privileged, engineNamed, shellOnFailure  bool
@@ -83,6 +85,12 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 	for _, name := range o.phases {
 		if !slices.Contains(buildspec.PhaseNames, name) {
 			return usage(fmt.Errorf("--phase: want one of %s, have %q", strings.Join(buildspec.PhaseNames, ", "), name))
+		}
+	}
+	var before runner.Manifest
+	if o.compare != "" {
+		if before, err = readManifest(o.compare); err != nil {
+			return usage(fmt.Errorf("--compare: %w", err))
 		}
 	}
 	order, err := a.localOrder(ctx, cfg, o, dir)
@@ -122,7 +130,11 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 			return err
 		}
 	}
-	return a.tell(b, outcome)
+	told := a.tell(b, outcome)
+	if o.compare == "" {
+		return told
+	}
+	return cmp.Or(told, a.compare(o.compare, before, sink.manifest))
 }
 
 // attempts runs the build as often as its on-failure asks, each time in a fresh
