@@ -148,8 +148,8 @@ type SourceOrder struct {
 	Password string `json:"password,omitempty"`
 	// Lend allows the build's own git to have them, too: they read this one
 	// repository and nothing else, and the build's code is trusted.
-	Lend bool `json:"lend,omitempty"`
-	SHA      string `json:"sha"`
+	Lend bool   `json:"lend,omitempty"`
+	SHA  string `json:"sha"`
 	// FetchRef is a ref that contains SHA, for servers that don't serve a bare
 	// commit ID: refs/heads/main or refs/pull/7/head.
 	FetchRef string `json:"fetch_ref,omitempty"`
