@@ -1,7 +1,12 @@
-package source_test
+package host_test
 
 import (
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +16,34 @@ import (
 	"github.com/slipway-ci/slipway/runner/host"
 	"github.com/slipway-ci/slipway/runner/runnertest"
 )
+
+const password = "s3cr3t-pass-word"
+
+// served serves repositories over HTTP with git's own backend, to those with
+// the password, and returns the order's new URL.
+func served(t *testing.T, o pipeline.SourceOrder) pipeline.SourceOrder {
+	t.Helper()
+	core, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := &cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(core)), "git-http-backend"),
+		Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Dir(o.URL), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=x"},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, p, _ := r.BasicAuth(); p != password {
+			w.Header().Set("WWW-Authenticate", "Basic")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	o.URL = s.URL + "/" + filepath.Base(o.URL)
+	o.User, o.Password = "x-access-token", password
+	return o
+}
 
 // lendSpec reads the build's own repository with git, several at a time, and
 // then looks for the credential where it must not be.
