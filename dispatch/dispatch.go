@@ -66,7 +66,8 @@ type Service struct {
 	records   Records
 	logs      Logs
 	artifacts Artifacts
-	caches    CacheStore // nil: none are kept
+	caches    CacheStore    // nil: none are kept
+	history   ReportHistory // nil: none is kept
 	orders    Orders
 	events    pipeline.Events
 	now       func() time.Time
@@ -273,6 +274,7 @@ func (s *Service) merge(ctx context.Context, ref pipeline.JobRef, b pipeline.Bui
 	}
 	known.Status, known.Phases, known.CurrentPhase = b.Status, b.Phases, b.CurrentPhase
 	known.Artifacts, known.Manifest, known.Exported, known.Failure = b.Artifacts, b.Manifest, b.Exported, b.Failure
+	known.Reports = b.Reports
 	known.LogBytes, known.LogLines, known.EndedAt = b.LogBytes, b.LogLines, b.EndedAt
 	if b.Image != "" {
 		known.Image = b.Image
@@ -324,6 +326,7 @@ func (s *Service) Complete(ctx context.Context, ref pipeline.JobRef, b pipeline.
 	if !b.Status.Ended() {
 		b.Close(o.Status, o.Code, o.Message, s.now().UTC())
 	}
+	b.Reports = s.weighed(ctx, ref.ID, b.Reports)
 	known, err := s.merge(ctx, ref, b)
 	if err != nil {
 		return err

@@ -465,12 +465,13 @@ func TestReportKeepsWhatIsTheServers(t *testing.T) {
 	lie := pipeline.Build{
 		ID: "other", Execution: "other", Pipeline: "other", Repo: "other/repo", SHA: "0", Number: 99, Runner: "other", Attempt: 9,
 		Status: pipeline.BuildInProgress, CurrentPhase: "BUILD", Phases: []pipeline.Phase{{Type: "BUILD"}},
+		Reports: []pipeline.Report{{Name: "app-unit", Total: 5}},
 	}
 	if err := s.Report(t.Context(), ref, lie); err != nil {
 		t.Fatal(err)
 	}
 	want := before
-	want.Status, want.CurrentPhase, want.Phases = lie.Status, lie.CurrentPhase, lie.Phases
+	want.Status, want.CurrentPhase, want.Phases, want.Reports = lie.Status, lie.CurrentPhase, lie.Phases, lie.Reports
 	if diff := cmp.Diff(want, w.builds["b"]); diff != "" {
 		t.Errorf("record (-want +got)\n%s", diff)
 	}

@@ -144,8 +144,10 @@ func samplePath(path string) string {
 		name = "crane.svg"
 	} else if strings.Contains(path, "/repos/") {
 		name = "crane"
+	} else if strings.Contains(path, "/reports/") {
+		name = "crane-unit"
 	}
-	return strings.NewReplacer(":id", url.PathEscape(id), ":forge", "github", ":owner", "harbour", ":name", name, ":stage", "Build").Replace(path) + query
+	return strings.NewReplacer(":id", url.PathEscape(id), ":forge", "github", ":owner", "harbour", ":name", name, ":group", "crane-unit", ":stage", "Build").Replace(path) + query
 }
 
 // nothingToDo are routes that answer 404 to those who may, because the fakes

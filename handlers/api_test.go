@@ -301,7 +301,7 @@ func TestFollowSendsChangesOnly(t *testing.T) {
 		state := handlerstest.NewState()
 		state.AddBuild(pipeline.Build{ID: "b", Status: pipeline.BuildInProgress})
 		h, err := handlers.New(handlers.Options{
-			Inbox: state, Deliveries: state, Executions: state, Boards: state, Builds: state, Logs: state, Artifacts: state, Events: state, Control: state,
+			Inbox: state, Deliveries: state, Executions: state, Boards: state, Builds: state, ReportGroups: state, Logs: state, Artifacts: state, Events: state, Control: state,
 			Access: handlers.Access{AdminTokens: []string{handlerstest.AdminToken}},
 		})
 		if err != nil {

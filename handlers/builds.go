@@ -65,6 +65,11 @@ func (s *Server) getBuildArtifact(c *gin.Context) {
 // sendArtifact sends bytes that strangers may have made: always as a download,
 // never as something a browser shows.
 func (s *Server) sendArtifact(c *gin.Context, a pipeline.Artifact) {
+	s.sendBytes(c, a, "application/octet-stream")
+}
+
+// sendBytes is sendArtifact for bytes of a type that is known.
+func (s *Server) sendBytes(c *gin.Context, a pipeline.Artifact, contentType string) {
 	etag := `"` + a.Digest + `"`
 	if c.GetHeader("If-None-Match") == etag {
 		c.Status(http.StatusNotModified)
@@ -77,7 +82,7 @@ func (s *Server) sendArtifact(c *gin.Context, a pipeline.Artifact) {
 	}
 	defer r.Close()
 	h := c.Writer.Header()
-	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Type", contentType)
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": fileName(a)}))
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("ETag", etag)

@@ -34,13 +34,15 @@ type Options struct {
 	Boards     boards
 	// Revisions finds commits by the names of branches and tags; nil: whole commit
 	// IDs are wanted.
-	Revisions   pipeline.Revisions
-	Builds      builds
-	Logs        logs
-	Artifacts   artifacts
-	Events      events
-	DeadLetters deadLetters
-	Workers     workers
+	Revisions pipeline.Revisions
+	Builds    builds
+	// ReportGroups is the history of reports; required.
+	ReportGroups reportGroups
+	Logs         logs
+	Artifacts    artifacts
+	Events       events
+	DeadLetters  deadLetters
+	Workers      workers
 	// Retention is what an administrator may start early or try.
 	Retention retention
 	Control   pipeline.Control
@@ -126,7 +128,7 @@ func New(o Options) (*Server, error) {
 func (o Options) check() error {
 	missing := map[string]bool{
 		"Inbox": o.Inbox == nil, "Deliveries": o.Deliveries == nil, "Executions": o.Executions == nil, "Boards": o.Boards == nil,
-		"Builds": o.Builds == nil, "Logs": o.Logs == nil, "Artifacts": o.Artifacts == nil,
+		"Builds": o.Builds == nil, "ReportGroups": o.ReportGroups == nil, "Logs": o.Logs == nil, "Artifacts": o.Artifacts == nil,
 		"Events": o.Events == nil, "Control": o.Control == nil,
 	}
 	for name, is := range missing {

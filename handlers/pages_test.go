@@ -128,7 +128,7 @@ var pagesWant = []struct {
 	{"failed execution", "/executions/" + handlerstest.FailedExecution, []string{"Swing the jib faster", "Failed", "go test ./...", "got 11 m/s", "Show it in the log", "21 s waiting", "Download source", "attempt 2"}},
 	{"good execution", "/executions/" + handlerstest.GoodExecution, []string{"Succeeded", "Deployment d-ABCDEFGHI", "BuildArtifact", "ValidateService"}},
 	{"failed build", "/builds/" + handlerstest.FailedBuild, []string{"harbour-crane #41", "COMMAND_EXECUTION_ERROR", "Jump to the first error", "--- FAIL: TestJib (0.03s)", "Log", "<script>document.title=", "click me and gone"}},
-	{"good build", "/builds/" + handlerstest.GoodBuild, []string{"BuildArtifact", "3.3 MiB", "VERSION", "1.4.0", "golang:1.26", "Upload artifacts"}},
+	{"good build", "/builds/" + handlerstest.GoodBuild, []string{"BuildArtifact", "3.3 MiB", "VERSION", "1.4.0", "golang:1.26", "Upload artifacts", "crane-unit", "5 tests, 4 passed, 1 failed", "TestHook", "hook_test.go:12", "<script>alert(2)</script>"}},
 	{"pipelines", "/pipelines", []string{"harbour/crane release", "#4 Shorten the jib", "Production", "asks for approval", "1 waiting", "disabled"}},
 	{"pipeline", "/pipelines/" + handlerstest.Releases, []string{
 		"one inside, the newest waits", "#3 Show the wind speed", "crane 3 is being inspected", "by ann", "who waits is given up on",
@@ -138,6 +138,8 @@ var pagesWant = []struct {
 	{"running fleet", "/deployments/" + handlerstest.RunningRollout, []string{"web-1", "web-2", "web-3", "Pending", "ApplicationStop", "production", "TwoHealthy", "1 succeeded"}},
 	{"failed fleet", "/deployments/" + handlerstest.FailedRollout, []string{"HEALTH_CONSTRAINTS", "scripts/start.sh exited with code 1", "address already in use <b>8080</b>", "Skipped", "28 s", "Whole log"}},
 	{"agents", "/agents", []string{"web-2", "zone=b", "version 1.3.9", "Silent", "1 d ago", "0badcafe", "d-1 is being deployed"}},
+	{"reports", "/repos/github/harbour/crane/reports", []string{"crane-unit", "5 tests, 3 passed, 2 failed (1 new, 1 known flaky)"}},
+	{"report group", "/repos/github/harbour/crane/reports/crane-unit", []string{"Pass rate: 60.0%", "Duration: 2.0 s", "Tests: 5 tests", "pr/7"}},
 	{"running build", "/builds/" + handlerstest.RunningBuild, []string{"In progress", "mixing yellow"}},
 	{"deployment", "/deployments/" + handlerstest.GoodDeployment, []string{"Lifecycle events", "ApplicationStart", "production", "212 files installed"}},
 	{"deliveries", "/deliveries", []string{"pull_request.synchronize", "no trigger matched: refs/tags/v1 is a tag", "Refused", "signature", "Queued", "Execution 0b5c7d1e"}},

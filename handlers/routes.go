@@ -75,6 +75,10 @@ func (s *Server) api() []route {
 		{get, "/builds/{id}/lines", reading, s.getLines, "Lines of a build's log, coloured and ready to show",
 			[]param{{"from", "integer", "the first line, from 1"}, {"count", "integer", "1 to 2000"}, followable}, body{}, 200, asJSON(ui.Window{})},
 		{get, "/builds/{id}/artifacts/{name}", reading, s.getBuildArtifact, "Download an artifact of a build", nil, body{}, 200, asBytes("application/octet-stream")},
+		{get, "/builds/{id}/reports", reading, s.listReports, "The test and coverage reports of a build: counts and the first bad cases", nil, body{}, 200, asJSON(pipeline.Page[pipeline.Report]{})},
+		{get, "/builds/{id}/reports/{name}", reading, s.getReport, "One report of a build with all that was kept of its cases", nil, body{}, 200, asBytes("application/json")},
+		{get, "/repos/{forge}/{owner}/{name}/reports", reading, s.listReportGroups, "The report groups of a repository, each with its last report", nil, body{}, 200, asJSON(pipeline.Page[pipeline.ReportGroup]{})},
+		{get, "/repos/{forge}/{owner}/{name}/reports/{group}", reading, s.getReportGroup, "A report group with its history, the newest first: counts, coverage, what is new and what is flaky", nil, body{}, 200, asJSON(reportGroup{})},
 		{get, "/deployments/{id}", reading, s.getDeployment, "One deployment with its instances and their lifecycle events", []param{followable}, body{}, 200, asJSON(deploymentDetail{})},
 		{get, "/deliveries", reading, s.listDeliveries, "List webhook deliveries, newest first",
 			append([]param{{"forge", "string", "name of the forge entry"}}, paging...), body{}, 200, asJSON(pipeline.Page[deliveryItem]{})},
@@ -163,6 +167,8 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	read, write := s.need(reading), s.need(writing)
 	web.GET("/", read, s.executionsPage)
 	web.GET("/repos/:forge/:owner/:name", read, s.repoPage)
+	web.GET("/repos/:forge/:owner/:name/reports", read, s.reportGroupsPage)
+	web.GET("/repos/:forge/:owner/:name/reports/:group", read, s.reportGroupPage)
 	web.GET("/executions/:id", read, s.executionPage)
 	web.POST("/executions/:id/stop", write, s.stopForm)
 	web.POST("/executions/:id/approve", write, s.approveForm)

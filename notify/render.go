@@ -277,6 +277,7 @@ func writePhases(b *strings.Builder, w work, named bool, o RenderOptions) {
 		}
 		fmt.Fprintf(b, "| %s | %s | %s |\n", escape(p.Type), phaseState(p), phaseDuration(p, o.Now))
 	}
+	writeReports(b, w.build.Reports)
 	if w.build.Failure == nil {
 		if link := logURL(o.BaseURL, w, 0); link != "" {
 			fmt.Fprintf(b, "\n[Full log](%s)\n", link)

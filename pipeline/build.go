@@ -46,6 +46,8 @@ type Build struct {
 	// Manifest says what the build did; it is none of the artifacts that the
 	// buildspec asked for.
 	Manifest *Artifact `json:"manifest,omitempty"`
+	// Reports are those of the buildspec's reports block, in its order.
+	Reports []Report `json:"reports,omitempty"`
 	// Inputs are the artifacts that the job may open.
 	Inputs   []Artifact        `json:"inputs,omitempty"`
 	Exported map[string]string `json:"exported,omitempty"`

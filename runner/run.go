@@ -47,6 +47,9 @@ type build struct {
 	secret    map[string]bool // names of variables that hold secrets
 	activate  []string        // commands that select the runtime versions
 	cached    *cachePlan      // nil: the build has no cache
+	aborted   bool            // a phase failed whose on-failure is ABORT
+	// reportPlans are the entries of reports; nil: not evaluated yet.
+	reportPlans []reportPlan
 
 	// What the manifest says of commands: by the phase's index.
 	commandsRun map[int][]ManifestCommand
@@ -96,7 +99,7 @@ func (r *build) run(ctx context.Context) {
 		if r.phase(ctx, downloadSource, func() error { return r.download(ctx, inner) }) && r.commands(ctx) {
 			r.phase(ctx, uploadArtifacts, func() error { return r.collect(ctx) })
 		}
-		r.phase(ctx, finalizing, func() error { return nil })
+		r.phase(ctx, finalizing, func() error { return r.readReports(ctx) })
 	}
 	r.tellServices(ctx)
 	r.complete(ctx)
@@ -180,6 +183,7 @@ func (r *build) complete(ctx context.Context) {
 // runs, and then its artifacts.
 func (r *build) collect(ctx context.Context) error {
 	r.saveCache(ctx)
+	r.planReports(ctx) // needs the shell, which the upload ends
 	return r.upload(ctx)
 }
 
@@ -231,6 +235,7 @@ func (r *build) commands(ctx context.Context) (upload bool) {
 		}
 		switch p.OnFailure.Action {
 		case buildspec.Abort:
+			r.aborted = true
 			return false
 		case buildspec.Continue:
 			continue

@@ -87,7 +87,7 @@ func apiRow(method, path string, o operation) string {
 func openAPI() ([]byte, error) {
 	inbox, records := (*queue.Inbox)(nil), (*store.Store)(nil)
 	s, err := handlers.New(handlers.Options{
-		Inbox: inbox, Deliveries: inbox, Events: inbox, Executions: records, Boards: records, Builds: records,
+		Inbox: inbox, Deliveries: inbox, Events: inbox, Executions: records, Boards: records, Builds: records, ReportGroups: records,
 		Logs: logStore{}, Artifacts: artifactStore{}, Control: (*dispatch.Service)(nil),
 	})
 	if err != nil {

@@ -50,7 +50,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.StringVar(&o.engine, "engine", "", "docker, host (isolates nothing) or auto (default docker)")
 	f.StringArrayVar(&o.env, "env", nil, "`K=V`: set a variable; may be repeated")
 	f.StringVar(&o.artifacts, "artifacts", "", "`folder` to unpack the artifacts into")
-	f.StringVar(&o.report, "report", "", "`file` to write the build's record to, as JSON, with its manifest")
+	f.StringVar(&o.report, "report", "", "`file` to write the build's record to, as JSON, with its manifest and reports")
 	f.StringVar(&o.compare, "compare", "", "report or manifest of an earlier build, a `file`: fail if this one does anything else")
 	f.StringVar(&o.cache, "cache", "", "`folder` that keeps the cache between builds")
 	f.StringArrayVar(&o.phases, "phase", nil, "run this `phase` only: install, pre_build, build or post_build; may be repeated")
@@ -126,7 +126,7 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 	}
 	b, outcome, sink := a.attempts(ctx, options, order, o, cfg)
 	if o.report != "" {
-		if err := writeReport(o.report, b, sink.manifest); err != nil {
+		if err := writeReport(o.report, b, sink); err != nil {
 			return err
 		}
 	}
@@ -181,6 +181,9 @@ func terminal(w io.Writer) bool {
 // tell says how a local build ended, and with which exit code.
 func (a *app) tell(b pipeline.Build, o pipeline.Outcome) error {
 	took := b.EndedAt.Sub(b.StartedAt).Round(time.Millisecond)
+	for _, r := range b.Reports {
+		fmt.Fprintf(a.stderr, "report %s\n", r)
+	}
 	switch {
 	case o.Status == pipeline.BuildSucceeded:
 		fmt.Fprintf(a.stderr, "build succeeded in %s\n", took)
@@ -258,6 +261,7 @@ type localSink struct {
 	out       io.Writer
 	dir, keep string
 	manifest  json.RawMessage // of the build that has ended
+	reports   []json.RawMessage
 }
 
 func (s *localSink) Log(p []byte) error {
@@ -271,6 +275,11 @@ func (s *localSink) Artifact(_ context.Context, a pipeline.Artifact, r io.Reader
 	if a.Name == runner.ManifestArtifact {
 		s.manifest, err = io.ReadAll(r)
 		a.Bytes = int64(len(s.manifest))
+		return a, err
+	}
+	if strings.HasPrefix(a.Name, runner.ReportArtifact) {
+		data, err := io.ReadAll(r)
+		a.Bytes, s.reports = int64(len(data)), append(s.reports, data)
 		return a, err
 	}
 	dest := s.dir
@@ -288,12 +297,13 @@ func (s *localSink) Artifact(_ context.Context, a pipeline.Artifact, r io.Reader
 	return a, err
 }
 
-// writeReport writes what became of a build, and its manifest.
-func writeReport(path string, b pipeline.Build, manifest json.RawMessage) error {
+// writeReport writes what became of a build, its manifest and its reports.
+func writeReport(path string, b pipeline.Build, s *localSink) error {
 	data, err := json.MarshalIndent(struct {
 		pipeline.Build
-		Manifest json.RawMessage `json:"manifest,omitempty"`
-	}{b, manifest}, "", "  ")
+		Manifest json.RawMessage   `json:"manifest,omitempty"`
+		Reports  []json.RawMessage `json:"reports,omitempty"`
+	}{b, s.manifest, s.reports}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -130,6 +130,7 @@ func (p *platform) wire() {
 	marks := &announcements{Store: p.store, lists: p.lists()}
 	p.control = dispatch.New(p.jobs, marks, p.logs, p.blobs, o, p.inbox, now, p.log)
 	p.control.KeepCaches(p.caches)
+	p.control.KeepReports(p.store)
 	p.fleet = p.control.Fleet(p.store, fleetOptions(p.cfg))
 	p.admission = dispatch.NewAdmission(p.store, now)
 	p.relay = pipeline.NewRelay(marks, p.control, p.inbox, p.cfg.Limits.Lease, now, p.log)
@@ -267,7 +268,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 	}
 	return handlers.New(handlers.Options{
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
-		Executions: p.store, Boards: p.store, Revisions: p.revisions, Builds: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
+		Executions: p.store, Boards: p.store, Revisions: p.revisions, Builds: p.store, ReportGroups: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
 		DeadLetters: deadLetters{p.inbox, p}, Retention: p.retention(), Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
 		Fleet: p.fleet, Agents: p.admission, AgentControl: p.fleet,
 		Git: gitHost{p.host, p.cfg.AdminToken, p.log},

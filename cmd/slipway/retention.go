@@ -225,6 +225,11 @@ func (r *retention) execution(ctx context.Context, id string, tell func(named)) 
 		if b.Manifest != nil {
 			n.add([]pipeline.Artifact{*b.Manifest})
 		}
+		for _, r := range b.Reports {
+			if r.Stored != nil {
+				n.add([]pipeline.Artifact{*r.Stored})
+			}
+		}
 	}
 	tell(n)
 	return nil

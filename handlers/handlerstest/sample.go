@@ -95,7 +95,21 @@ func (s *State) addGood(at time.Time) {
 	x.Stages[2] = pipeline.StageExecution{Name: "Deploy", Status: pipeline.Succeeded, StartedAt: at.Add(44 * time.Second), EndedAt: at.Add(64 * time.Second), Actions: []pipeline.ActionExecution{
 		{Name: "Deploy", Status: pipeline.Succeeded, Attempt: 1, Kind: pipeline.DeployJob, Job: GoodDeployment, QueuedAt: at.Add(44 * time.Second), StartedAt: at.Add(45 * time.Second), EndedAt: at.Add(64 * time.Second)}}}
 	s.AddExecution(x)
+	report := []byte(`{"v":1,"name":"crane-unit"}`)
+	stored := pipeline.Artifact{Name: "Report:crane-unit", Format: "json", Files: 1, Bytes: int64(len(report)), Digest: s.AddArtifact(report)}
+	for i, p := range []pipeline.ReportPoint{
+		{On: "branch/main", Report: pipeline.Report{Status: pipeline.ReportSucceeded, Passed: 5}},
+		{On: "pr/7", Report: pipeline.Report{Status: pipeline.ReportFailed, Passed: 3, Failed: 2, NewBad: 1, Flaky: 1}},
+	} {
+		p.Name, p.Kind, p.Total, p.Duration = "crane-unit", pipeline.ReportTest, 5, 2*time.Second
+		p.Build, p.SHA, p.Trusted, p.At = GoodBuild, x.Trigger.SHA, true, at.Add(time.Duration(i)*time.Hour)
+		s.AddReport(pipeline.ReportGroup{Repo: x.Repo, Name: p.Name, Last: p})
+	}
 	s.AddBuild(pipeline.Build{
+		Reports: []pipeline.Report{{
+			Name: "crane-unit", Format: "JUNITXML", Kind: pipeline.ReportTest, Status: pipeline.ReportFailed, Files: 1, Total: 5, Passed: 4, Failed: 1, Stored: &stored,
+			Bad: []pipeline.ReportCase{{Name: "TestHook", Prefix: "crane", Status: pipeline.CaseFailed, Message: "<script>alert(2)</script>", File: "hook_test.go", Line: 12}},
+		}},
 		V: 1, ID: GoodBuild, Execution: x.ID, Stage: "Build", Action: "Build", Attempt: 1, Number: 40, Project: x.Project, Repo: "harbour/crane", SHA: x.Trigger.SHA, Ref: x.Trigger.Ref,
 		Image: "golang:1.26", Runner: "runner-1", Status: pipeline.BuildSucceeded, StartedAt: at.Add(4 * time.Second), EndedAt: at.Add(44 * time.Second), Artifacts: built, Exported: map[string]string{"VERSION": "1.4.0"},
 		Phases: phases(at.Add(4*time.Second), pipeline.BuildSucceeded, "PROVISIONING", 1.2, 0, "DOWNLOAD_SOURCE", 2.1, 1, "BUILD", 33.0, 2, "UPLOAD_ARTIFACTS", 3.5, 4),

@@ -39,7 +39,7 @@ func New(t testing.TB, change ...func(*handlers.Options)) *Server {
 	state := NewState()
 	o := handlers.Options{
 		Hooks: map[string]handlers.Hook{"github": Hook()},
-		Inbox: state, Bodies: state, Deliveries: state, Executions: state, Boards: state, Builds: state, Logs: state, Artifacts: state,
+		Inbox: state, Bodies: state, Deliveries: state, Executions: state, Boards: state, Builds: state, ReportGroups: state, Logs: state, Artifacts: state,
 		Events: state, DeadLetters: state, Workers: state, Control: state,
 		Access: handlers.Access{
 			AdminTokens: []string{AdminToken}, Tokens: state, Notes: state, Audit: state,

@@ -30,6 +30,7 @@ type State struct {
 	bodies     map[string][]byte
 	executions []pipeline.Execution
 	boards     map[string]*pipeline.Board
+	reports    []pipeline.ReportGroup // one for each report, the newest first
 	builds     map[string]pipeline.Build
 	logs       map[string]*logText
 	artifacts  map[string][]byte

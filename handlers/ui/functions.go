@@ -27,6 +27,7 @@ func functions(version string) template.FuncMap {
 		"words":     words,
 		"bars":      executionBars,
 		"phasebars": phaseBars,
+		"pictures":  pictures,
 		"history":   history,
 		"graphs":    graphsOf,
 		"record":    recordOf,
@@ -56,6 +57,7 @@ type State struct{ Class, Word string }
 var states = map[string]State{
 	"":            {"waiting", "Not started"},
 	"InProgress":  {"running", "In progress"},
+	"INCOMPLETE":  {"ended", "Incomplete"},
 	"IN_PROGRESS": {"running", "In progress"},
 	"Stopping":    {"running", "Stopping"},
 	"QUEUED":      {"waiting", "Queued"},

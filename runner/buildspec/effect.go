@@ -9,7 +9,6 @@ import (
 // withoutEffect are the keys that are read and checked and that no runner acts
 // on, by their path, and why. A block that gets its effect leaves this list.
 var withoutEffect = map[string]string{
-	"reports":             "reports are not collected yet; a failed test fails the build if its command does",
 	"proxy":               "builds have no explicit proxy; set HTTP_PROXY and HTTPS_PROXY under env.variables",
 	"artifacts.s3-prefix": "artifacts are kept by their digest, not in a bucket",
 }

@@ -8,7 +8,6 @@ import (
 // What no runner acts on is said, once, with its position.
 func TestKeysWithoutEffectAreSaid(t *testing.T) {
 	tests := []struct{ src, want string }{
-		{build + "      - x\nreports:\n  r: {files: x}\n", "6:1: warning: reports has no effect (reports are not collected yet"},
 		{build + "      - x\nbatch:\n  build-list: [{identifier: a, debug-session: yes}]\n", "7:32: warning: batch.build-list[0].debug-session has no effect"},
 		{build + "      - x\nbatch:\n  build-list: [{identifier: a, env: {fleet: f}}]\n", "7:38: warning: batch.build-list[0].env.fleet has no effect"},
 		{build + "      - x\nbatch:\n  build-list: [{identifier: a, env: {type: ARM_CONTAINER}}]\n", "batch.build-list[0].env.type has no effect"},
@@ -22,7 +21,7 @@ func TestKeysWithoutEffectAreSaid(t *testing.T) {
 			t.Errorf("%s\ngot %v, want one %q", tt.src, problems, tt.want)
 		}
 	}
-	for _, src := range []string{"env: {git-credential-helper: yes}\n", "reports:\n", "cache: {paths: x}\n"} {
+	for _, src := range []string{"env: {git-credential-helper: yes}\n", "reports: {r: {files: x}}\n", "cache: {paths: x}\n"} {
 		if _, problems := parse(t, build+"      - x\n"+src); len(problems) > 0 {
 			t.Errorf("%s\ngot %v", src, problems)
 		}

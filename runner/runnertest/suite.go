@@ -93,6 +93,7 @@ func TestEngine(t *testing.T, s Setup) {
 	t.Run("the manifest of a build", func(t *testing.T) { testManifest(t, s) })
 	t.Run("a shell where a command has failed", func(t *testing.T) { testDebug(t, s) })
 	t.Run("a shell in a build that is stopped", func(t *testing.T) { testDebugTimeout(t, s) })
+	t.Run("C37 reports", func(t *testing.T) { testReports(t, s) })
 	t.Run("C48 time limit", func(t *testing.T) { testTimeLimit(t, s) })
 	t.Run("C47 stop", func(t *testing.T) { testStop(t, s) })
 	t.Run("a command that ignores SIGTERM is killed after the grace period", func(t *testing.T) { testStubborn(t, s) })

@@ -1,0 +1,39 @@
+package handlers_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/slipway-ci/slipway/handlers/handlerstest"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+func TestReportsOfABuild(t *testing.T) {
+	s := handlerstest.New(t)
+	const arn = "arn:aws:codebuild:eu-west-1:1:report-group/x"
+	digest := s.AddArtifact([]byte(`{"v":1}`))
+	s.AddBuild(pipeline.Build{ID: "b", Reports: []pipeline.Report{
+		{Name: arn, Total: 5, Stored: &pipeline.Artifact{Name: "Report:" + arn, Format: "json", Digest: digest, Bytes: 7}}, {Name: "lost"},
+	}})
+	s.AddBuild(pipeline.Build{ID: "none"})
+	at := s.URL + "/api/v1/builds/"
+	for _, tt := range []struct {
+		path, want string
+		status     int
+	}{
+		{"b/reports", `"total":5`, 200},
+		{"none/reports", `"items":[]`, 200},
+		{"nowhere/reports", "", 404},
+		{"b/reports/" + strings.ReplaceAll(arn, "/", "%2F"), `{"v":1}`, 200},
+		{"b/reports/lost", "", 404},
+		{"b/reports/other", "", 404},
+	} {
+		status, h, body := answer(t, request(t, "GET", at+tt.path, admin))
+		if status != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("%s: got %d %s", tt.path, status, body)
+		}
+		if strings.Contains(tt.path, "%2F") && (h.Get("Content-Type") != "application/json" || !strings.HasPrefix(h.Get("Content-Disposition"), "attachment")) {
+			t.Errorf("headers %v", h)
+		}
+	}
+}

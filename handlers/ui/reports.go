@@ -1,0 +1,108 @@
+package ui
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// ReportGroups lists the report groups of a repository.
+type ReportGroups struct {
+	Frame
+	Forge, Repo string
+	Items       []pipeline.ReportGroup
+}
+
+// ReportGroup is one group with its history, the newest report first.
+type ReportGroup struct {
+	Frame
+	Forge, Repo, Name string
+	History           []pipeline.ReportPoint
+}
+
+// ReportGroups renders the list of a repository's report groups.
+func (p *Pages) ReportGroups(v ReportGroups) ([]byte, error) { return p.render("reports", v) }
+
+// ReportGroup renders the history of one group.
+func (p *Pages) ReportGroup(v ReportGroup) ([]byte, error) { return p.render("report", v) }
+
+// Picture is a measure of a group's reports over time.
+type Picture struct {
+	Title   string
+	Newest  string // the measure of the newest report
+	Columns []Column
+}
+
+// measure reads one number of a report and says it in words; false: there is
+// none.
+type measure struct {
+	title string
+	of    func(pipeline.ReportPoint) (float64, bool)
+	word  func(float64) string
+	// most is the top of the picture; 0: the greatest of its numbers.
+	most float64
+}
+
+func percent(v float64) string { return fmt.Sprintf("%.1f%%", v) }
+
+var measures = []measure{
+	{"Pass rate", passRate, percent, 100},
+	{"Duration", func(p pipeline.ReportPoint) (float64, bool) {
+		return float64(p.Duration), p.Kind == pipeline.ReportTest && p.Total > 0
+	}, func(v float64) string { return duration(time.Duration(v)) }, 0},
+	{"Tests", func(p pipeline.ReportPoint) (float64, bool) {
+		return float64(p.Total), p.Kind == pipeline.ReportTest && p.Total > 0
+	}, func(v float64) string { return fmt.Sprintf("%.0f tests", v) }, 0},
+	{"Line coverage", func(p pipeline.ReportPoint) (float64, bool) { return p.Lines.Percent() }, percent, 100},
+	{"Branch coverage", func(p pipeline.ReportPoint) (float64, bool) { return p.Branches.Percent() }, percent, 100},
+}
+
+// passRate is of the tests that ran (CodeBuild reference 6.3, PASS_RATE).
+func passRate(p pipeline.ReportPoint) (float64, bool) {
+	ran := p.Total - p.Skipped
+	if p.Kind != pipeline.ReportTest || ran <= 0 {
+		return 0, false
+	}
+	return 100 * float64(p.Passed) / float64(ran), true
+}
+
+// pictures draws the last 50 reports, the newest at the right, once for each
+// measure that they have.
+func pictures(history []pipeline.ReportPoint) []Picture {
+	shown := history[:min(50, len(history))]
+	var out []Picture
+	for _, m := range measures {
+		if p := m.draw(shown); len(p.Columns) > 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (m measure) draw(shown []pipeline.ReportPoint) Picture {
+	most := m.most
+	for _, p := range shown {
+		if v, ok := m.of(p); ok && m.most == 0 {
+			most = max(most, v)
+		}
+	}
+	out := Picture{Title: m.title}
+	for i := range shown {
+		p := shown[len(shown)-1-i]
+		v, ok := m.of(p)
+		if !ok {
+			continue
+		}
+		height := 2
+		if most > 0 {
+			height += int(v * (stripHeight - 2) / most)
+		}
+		out.Newest = m.word(v)
+		out.Columns = append(out.Columns, Column{
+			X: i * 12, Y: stripHeight - height, Height: height, State: stateOf(p.Status), Href: "/builds/" + p.Build + "#reports",
+			Title: m.title + " " + m.word(v) + " at " + shortSHA(p.SHA),
+		})
+	}
+	return out
+}

@@ -1,0 +1,70 @@
+package pipeline_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+// point is a report of a build, with the names of its bad cases.
+func point(x pipeline.Execution, status pipeline.ReportStatus, bad ...string) pipeline.ReportPoint {
+	r := pipeline.Report{Name: "unit", Kind: pipeline.ReportTest, Status: status, Total: 10, Failed: int64(len(bad))}
+	for _, name := range bad {
+		c := pipeline.ReportCase{Name: name, Status: pipeline.CaseFailed}
+		r.NoteBad(c)
+		r.Bad = append(r.Bad, c)
+	}
+	return r.Point(x, "b", time.Unix(0, 0))
+}
+
+func of(ref, sha string, trusted bool) pipeline.Execution {
+	return pipeline.Execution{Trigger: pipeline.Trigger{Ref: ref, SHA: sha, Trusted: trusted}}
+}
+
+func TestReportsAreWeighedAgainstTheirHistory(t *testing.T) {
+	const failed, good = pipeline.ReportFailed, pipeline.ReportSucceeded
+	main := func(sha string) pipeline.Execution { return of("refs/heads/main", sha, true) }
+	pull := of("refs/pull/7/head", "p", true)
+	pull.Trigger.Pull = &forge.PullRequest{Number: 7, BaseRef: "main"}
+	tests := []struct {
+		name       string
+		x          pipeline.Execution
+		past       []pipeline.ReportPoint // the newest first
+		new, flaky int64
+	}{
+		{"the first report says nothing", main("3"), nil, 0, 0},
+		{"it was good before", main("3"), []pipeline.ReportPoint{point(main("2"), good)}, 1, 0},
+		{"it was bad before", main("3"), []pipeline.ReportPoint{point(main("2"), failed, "a")}, 0, 0},
+		{"an incomplete report is no measure", main("3"), []pipeline.ReportPoint{point(main("2"), pipeline.ReportIncomplete), point(main("1"), failed, "a")}, 0, 0},
+		{"another branch is none either", main("3"), []pipeline.ReportPoint{point(of("refs/heads/x", "9", true), good)}, 0, 0},
+		{"a pull request is measured by its base", pull, []pipeline.ReportPoint{point(main("2"), good)}, 1, 0},
+		{"good and bad at one commit", main("3"), []pipeline.ReportPoint{point(main("3"), good)}, 1, 1},
+		{"good at that commit on another branch", main("3"), []pipeline.ReportPoint{point(of("refs/heads/x", "3", true), good)}, 0, 1},
+		{"a stranger's build makes nothing flaky", main("3"), []pipeline.ReportPoint{point(of("refs/pull/1/head", "3", false), good)}, 0, 0},
+		{"a regression that comes back once", main("3"), []pipeline.ReportPoint{point(main("2"), good), point(main("1"), failed, "a")}, 1, 0},
+		{"to and fro", main("4"), []pipeline.ReportPoint{point(main("3"), good), point(main("2"), failed, "a"), point(main("1"), good)}, 1, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			now := point(tt.x, failed, "a").Report
+			now.Bad = []pipeline.ReportCase{{Name: "a", Status: pipeline.CaseFailed}}
+			now.Weigh(tt.x, tt.past)
+			if now.NewBad != tt.new || now.Flaky != tt.flaky || now.Bad[0].Flaky != (tt.flaky == 1) {
+				t.Errorf("got %d new, %d flaky, want %d, %d; %+v", now.NewBad, now.Flaky, tt.new, tt.flaky, now.Bad)
+			}
+		})
+	}
+}
+
+func TestCountsSayWhatIsNew(t *testing.T) {
+	r := pipeline.Report{Kind: pipeline.ReportTest, Total: 9, Passed: 6, Failed: 3, NewBad: 1, Flaky: 1}
+	if got, want := r.Counts(), "9 tests, 6 passed, 3 failed (1 new, 1 known flaky)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	c := pipeline.Report{Kind: pipeline.ReportCoverage, Lines: pipeline.Coverage{Covered: 3, Missed: 1}, Before: pipeline.Coverage{Covered: 1, Missed: 1}}
+	if got, want := c.Counts(), "75.0% of lines (3 of 4), +25.0 since the report before"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,133 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
+
+const (
+	reportPoints = 500 // of a group's history
+	reportGroups = 200 // of a repository: a build names them as it likes
+)
+
+// testKeys are the keys of one repository's report groups.
+type testKeys string
+
+func testKeysOf(forgeName, repo string) testKeys {
+	return testKeys(strings.ToLower(forgeName + "/" + repo))
+}
+
+// groups is a hash: name -> the group as JSON.
+func (k testKeys) groups() string { return "slipway:{tests:" + string(k) + "}:groups" }
+
+// points is a list of the group's points as JSON, the newest first.
+func (k testKeys) points(group string) string {
+	return "slipway:{tests:" + string(k) + "}:points:" + group
+}
+
+// AddReport adds the last report of a group, a build's, to its history, unless
+// the build is there. A repository that took the name of another begins anew. More
+// than 200 groups of a repository, or 500 points of a group, are not kept.
+func (s *Store) AddReport(ctx context.Context, g pipeline.ReportGroup) error {
+	k, p := testKeysOf(g.Repo.Forge, g.Repo.FullName()), g.Last
+	past, err := s.ReportHistory(ctx, g)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(past, func(old pipeline.ReportPoint) bool { return old.Build == p.Build }) {
+		return nil
+	}
+	group, err := json.Marshal(g)
+	if err != nil {
+		return fmt.Errorf("encoding report group %s: %w", g.Name, err)
+	}
+	point, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encoding report %s: %w", g.Name, err)
+	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	if n, err := s.rdb.HLen(ctx, k.groups()).Result(); err != nil || n >= reportGroups && len(past) == 0 {
+		return wrapped("counting report groups", err)
+	}
+	_, err = s.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		if len(past) == 0 {
+			tx.Del(ctx, k.points(g.Name))
+		}
+		tx.LPush(ctx, k.points(g.Name), point)
+		tx.LTrim(ctx, k.points(g.Name), 0, reportPoints-1)
+		tx.HSet(ctx, k.groups(), g.Name, group)
+		tx.PExpire(ctx, k.points(g.Name), s.keep)
+		tx.PExpire(ctx, k.groups(), s.keep)
+		return nil
+	})
+	return wrapped("saving report "+g.Name, err)
+}
+
+// ReportHistory is the history of a repository's group, the newest first; none if
+// there is no such group, or if the name was another repository's.
+func (s *Store) ReportHistory(ctx context.Context, g pipeline.ReportGroup) ([]pipeline.ReportPoint, error) {
+	known, points, err := s.ReportGroup(ctx, g.Repo.Forge, g.Repo.FullName(), g.Name)
+	if errors.Is(err, pipeline.ErrNotFound) || err == nil && known.Repo.ID != g.Repo.ID {
+		return nil, nil
+	}
+	return points, err
+}
+
+// ReportGroup is a group and its history, the newest first. ErrNotFound: there
+// is none of that name.
+func (s *Store) ReportGroup(ctx context.Context, forgeName, repo, name string) (pipeline.ReportGroup, []pipeline.ReportPoint, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	k, g := testKeysOf(forgeName, repo), pipeline.ReportGroup{}
+	data, err := s.rdb.HGet(ctx, k.groups(), name).Bytes()
+	if errors.Is(err, redis.Nil) {
+		err = pipeline.ErrNotFound
+	}
+	if err != nil {
+		return g, nil, fmt.Errorf("loading report group %s: %w", name, err)
+	}
+	if err := json.Unmarshal(data, &g); err != nil {
+		return g, nil, fmt.Errorf("decoding report group %s: %w", name, err)
+	}
+	list, err := s.rdb.LRange(ctx, k.points(name), 0, reportPoints-1).Result()
+	if err != nil {
+		return g, nil, fmt.Errorf("loading the history of report group %s: %w", name, err)
+	}
+	points := make([]pipeline.ReportPoint, len(list))
+	for i, one := range list {
+		if err := json.Unmarshal([]byte(one), &points[i]); err != nil {
+			return g, nil, fmt.Errorf("decoding the history of report group %s: %w", name, err)
+		}
+	}
+	return g, points, nil
+}
+
+// ReportGroups are a repository's groups by their names.
+func (s *Store) ReportGroups(ctx context.Context, forgeName, repo string) ([]pipeline.ReportGroup, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	all, err := s.rdb.HGetAll(ctx, testKeysOf(forgeName, repo).groups()).Result()
+	if err != nil {
+		return nil, fmt.Errorf("listing report groups: %w", err)
+	}
+	groups := make([]pipeline.ReportGroup, 0, len(all))
+	for name, data := range all {
+		var g pipeline.ReportGroup
+		if err := json.Unmarshal([]byte(data), &g); err != nil {
+			return nil, fmt.Errorf("decoding report group %s: %w", name, err)
+		}
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, func(a, b pipeline.ReportGroup) int { return cmp.Compare(a.Name, b.Name) })
+	return groups, nil
+}

@@ -1,0 +1,42 @@
+package store_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/queue/queuetest"
+)
+
+func TestReportGroups(t *testing.T) {
+	queuetest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s, ctx := newStore(rdb), t.Context()
+		g := pipeline.ReportGroup{Name: "arn:aws:codebuild:eu-west-1:1:report-group/x"}
+		g.Repo.Forge, g.Repo.ID, g.Repo.Owner, g.Repo.Name = "github", "1", "Octo", "app"
+		for _, build := range []string{"b1", "b2", "b1"} { // the end of a build may be a repeat
+			g.Last = pipeline.ReportPoint{Build: build, Report: pipeline.Report{Name: g.Name, Total: 3}}
+			must(t, s.AddReport(ctx, g))
+		}
+		points, err := s.ReportHistory(ctx, g)
+		if err != nil || len(points) != 2 || points[0].Build != "b2" || points[0].Total != 3 {
+			t.Errorf("got %+v, %v, want b2 and b1", points, err)
+		}
+		other := g
+		other.Repo.ID = "2"
+		if points, err := s.ReportHistory(ctx, other); err != nil || len(points) != 0 {
+			t.Errorf("the history of another repository of that name: %+v, %v", points, err)
+		}
+		must(t, s.AddReport(ctx, other))
+		if _, points, err := s.ReportGroup(ctx, "github", "octo/app", g.Name); err != nil || len(points) != 1 {
+			t.Errorf("after it took the name: %+v, %v, want one report", points, err)
+		}
+		if groups, err := s.ReportGroups(ctx, "github", "octo/app"); err != nil || len(groups) != 1 || groups[0].Repo.ID != "2" {
+			t.Errorf("groups %+v, %v", groups, err)
+		}
+		if _, _, err := s.ReportGroup(ctx, "github", "octo/app", "none"); !errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("a group that isn't there: %v", err)
+		}
+	})
+}
