@@ -146,7 +146,7 @@ func (p *player) override() {
 		if Check(p.w.b, e) == nil {
 			delete(p.ended, id) // the other way back
 		}
-		p.send(e)
+		p.w.send(e) // a repeat would be given the execution as it is then
 		return
 	}
 }
