@@ -2,6 +2,7 @@ package handlerstest
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/slipway-ci/slipway/pipeline"
@@ -11,11 +12,19 @@ import (
 // executions that have not ended.
 func (s *State) ChangeBoard(b *pipeline.Board) { s.change(func() { s.boards[b.Key] = b }) }
 
-// Board is one that was kept, or that of the executions that name it.
+// Board is a copy of one that was kept, or that of the executions that name it.
 func (s *State) Board(_ context.Context, key string) (*pipeline.Board, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.boards[key]
+	var b *pipeline.Board
+	if kept := s.boards[key]; kept != nil {
+		own := *kept
+		own.Live = maps.Clone(kept.Live)
+		if own.Live == nil {
+			own.Live = map[string]*pipeline.Execution{}
+		}
+		b = &own
+	}
 	for _, x := range s.executions {
 		if x.Board != key {
 			continue
