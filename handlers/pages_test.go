@@ -101,11 +101,12 @@ func press(t *testing.T, ctx context.Context, what chromedp.CSS) {
 	}
 }
 
-// text is what a user reads on the page at path.
+// text is what a user reads on the page at path. It is asked for in one go: a
+// node that is looked up first may be gone when its text is wanted.
 func text(t *testing.T, ctx context.Context, address string) string {
 	t.Helper()
 	run(t, ctx, chromedp.Navigate(address))
-	return get(t, ctx, chromedp.Text(chromedp.CSS("body")))
+	return get(t, ctx, chromedp.Evaluate[string](`document.body.innerText`))
 }
 
 func wants(t *testing.T, page, got string, want ...string) {
