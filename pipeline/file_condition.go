@@ -68,7 +68,7 @@ func (r *reader) checks(stage int, h Hook, c *Condition, e specfile.Entry, own m
 			single = append(single, entry)
 		}
 	}
-	list := []*yaml.Node{e.Value}
+	var list []*yaml.Node
 	switch {
 	case all != nil && len(single) > 0:
 		r.f.Errorf(single[0].At, specfile.CodeUnknownKey, "%s: beside all this is not allowed; put it into the list", single[0].Path)
@@ -78,8 +78,6 @@ func (r *reader) checks(stage int, h Hook, c *Condition, e specfile.Entry, own m
 	case len(single) > 0:
 		r.check1(stage, h, c, e.Value, single, e.Path)
 		return len(c.Rules) > 0
-	default:
-		list = nil
 	}
 	if len(list) == 0 || len(list) > maxRules {
 		r.f.Errorf(orKey(e), spResult, "%s: want 1 to %d checks under all, have %d", e.Path, maxRules, len(list))
