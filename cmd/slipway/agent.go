@@ -31,8 +31,7 @@ func (a *app) agentCommand() *cobra.Command {
 the revision, checks its digest, and runs the lifecycle events. It speaks to the
 server only. At the first start it registers with a one-time token, which
 slipway agents token makes; what it gets for it lies in its data folder.`,
-		Example: "    SLIPWAY_TOKEN=slo_... slipway agent --server https://ci.example.com --tags env=prod,role=web",
-		Args:    usageArgs(cobra.NoArgs),
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.settings()
 			if err != nil {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -60,6 +62,19 @@ func asked(err error) error {
 	return err
 }
 
+// advised says what to do where the server at base wasn't reached or refuses
+// whoever asks.
+func advised(err error, base string) error {
+	refused, ok := errors.AsType[*client.Error](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no server answers at %s: %w; start one with slipway up, or name yours in SLIPWAY_SERVER", base, syscall.ECONNREFUSED)
+	case ok && refused.Status == http.StatusUnauthorized:
+		return fmt.Errorf("the server at %s doesn't know this token: %w; set SLIPWAY_TOKEN to the admin token or to one that slipway token create made", base, refused)
+	}
+	return err
+}
+
 // asker is a command that talks to a server.
 func (a *app) asker(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, c *client.Client, args []string) error) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Long: long, Args: usageArgs(args), RunE: func(c *cobra.Command, args []string) error {
@@ -67,55 +82,32 @@ func (a *app) asker(use, short, long string, args cobra.PositionalArgs, run func
 		if err != nil {
 			return err
 		}
-		return asked(run(c.Context(), api, args))
+		return asked(advised(run(c.Context(), api, args), api.Base()))
 	}}
 }
 
-const serverNote = "The server is SLIPWAY_SERVER, or the one that runs on this data folder; the token is SLIPWAY_TOKEN, or that server's own."
-
-func (a *app) executionsCommand() *cobra.Command {
-	var q pipeline.Query
-	var status string
-	var asJSON bool
-	c := a.asker("executions", "List executions, newest first", serverNote, cobra.NoArgs, func(ctx context.Context, api *client.Client, _ []string) error {
-		q.Status = pipeline.Status(status)
-		page, err := api.Executions(ctx, q)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return a.printJSON(page)
-		}
-		return a.table("ID\tSTATUS\tREPOSITORY\tTRIGGER\tCOMMIT\tAGE\tTOOK", func(row func(...any)) {
-			for _, x := range page.Items {
-				row(x.ID, x.Status, x.Repo, x.Trigger, pipeline.ShortSHA(x.SHA), age(x.CreatedAt), took(x.StartedAt, x.EndedAt))
-			}
-		})
-	})
-	f := c.Flags()
-	f.StringVar(&q.Forge, "forge", "", "only this forge entry's")
-	f.StringVar(&q.Repo, "repo", "", "only this repository's, as owner/name")
-	f.StringVar(&q.SHA, "sha", "", "only this commit's; seven digits do")
-	f.StringVar(&status, "status", "", "only those with this status, such as InProgress or Failed")
-	f.IntVar(&q.Limit, "limit", 20, "how many, at most 200")
-	f.StringVar(&q.After, "after", "", "the page before's `next`")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
-	return c
-}
+const serverNote = "\n\nThe server is SLIPWAY_SERVER, or the one that runs on this data folder; the token is SLIPWAY_TOKEN, or that server's own."
 
 func (a *app) logsCommand() *cobra.Command {
 	var follow bool
-	c := a.asker("logs ID", "Print the log of a build, a deployment or a whole execution",
-		"ID is a build's, a deployment's or an execution's. With -f the command ends with the build, and fails if it failed. "+serverNote,
+	c := a.asker("logs EXECUTION|BUILD|DEPLOYMENT", "Print the log of a build, a deployment or a whole execution",
+		"Of an execution it is the logs of all its builds and deployments, one after the other. With -f the command ends with the build, and fails if it failed."+serverNote,
 		cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 			ids, err := jobsOf(ctx, api, args[0])
 			if err != nil {
 				return err
 			}
 			for _, id := range ids {
-				if err := a.printLog(ctx, api, id, follow); err != nil {
+				err := a.printLog(ctx, api, id, follow)
+				if errors.Is(err, pipeline.ErrNotFound) {
+					return fmt.Errorf("there is no execution, build or deployment %s, or no log of it any more; slipway executions lists what there is: %w", id, pipeline.ErrNotFound)
+				}
+				if err != nil {
 					return err
 				}
+			}
+			if len(ids) == 0 {
+				fmt.Fprintln(a.stderr, "nothing of it has begun yet")
 			}
 			return nil
 		})
@@ -200,7 +192,7 @@ func (a *app) deliveriesCommand() *cobra.Command {
 func (a *app) explainCommand() *cobra.Command {
 	var asJSON bool
 	c := a.asker("explain DELIVERY", "Say why a delivery did or didn't start something",
-		"DELIVERY is the forge's delivery ID, or FORGE/ID. "+serverNote, cobra.ExactArgs(1),
+		"DELIVERY is the forge's delivery ID, or FORGE/ID."+serverNote, cobra.ExactArgs(1),
 		func(ctx context.Context, api *client.Client, args []string) error {
 			d, err := findDelivery(ctx, api, args[0])
 			if err != nil {
@@ -224,7 +216,7 @@ func (a *app) explainCommand() *cobra.Command {
 func (a *app) replayCommand() *cobra.Command {
 	var asJSON bool
 	c := a.asker("replay DELIVERY", "Run a recorded webhook delivery again",
-		"DELIVERY is the forge's delivery ID, or FORGE/ID. "+serverNote, cobra.ExactArgs(1),
+		"DELIVERY is the forge's delivery ID, or FORGE/ID."+serverNote, cobra.ExactArgs(1),
 		func(ctx context.Context, api *client.Client, args []string) error {
 			d, err := findDelivery(ctx, api, args[0])
 			if err != nil {
@@ -248,7 +240,7 @@ func (a *app) deadLettersCommand() *cobra.Command {
 	var after string
 	var limit int
 	var asJSON bool
-	c := a.asker("dead-letters", "List what failed too often", "A dead letter is a delivery, event or job that could not be handled however often it was tried. "+serverNote,
+	c := a.asker("dead-letters", "List what failed too often", "A dead letter is a delivery, event or job that could not be handled however often it was tried."+serverNote,
 		cobra.NoArgs, func(ctx context.Context, api *client.Client, _ []string) error {
 			page, err := api.DeadLetters(ctx, limit, after)
 			if err != nil {
@@ -285,13 +277,11 @@ func findDelivery(ctx context.Context, api *client.Client, name string) (pipelin
 	if forgeName, id, ok := strings.Cut(name, "/"); ok {
 		return api.Delivery(ctx, forgeName, id)
 	}
-	for _, forgeName := range []string{githubForge, localForge} {
-		d, err := api.Delivery(ctx, forgeName, name)
-		if !errors.Is(err, pipeline.ErrNotFound) {
-			return d, err
-		}
+	d, err := api.Delivery(ctx, "", name)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return d, fmt.Errorf("delivery %s: %w; slipway deliveries lists them", name, pipeline.ErrNotFound)
 	}
-	return pipeline.Delivery{}, fmt.Errorf("delivery %s: %w", name, pipeline.ErrNotFound)
+	return d, err
 }
 
 func (a *app) runnersCommand() *cobra.Command {
@@ -306,12 +296,22 @@ func (a *app) runnersCommand() *cobra.Command {
 		}
 		return a.table("NAME\tKIND\tSLOTS\tBUSY\tSEEN\tCLASSES", func(row func(...any)) {
 			for _, w := range workers {
-				row(w.Name, w.Kind, w.Slots, len(w.Jobs), age(w.SeenAt), strings.Join(w.Classes, " "))
+				row(w.Name, w.Kind, w.Slots, len(w.Jobs), age(w.SeenAt), classList(w.Classes))
 			}
 		})
 	})
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// classList are the classes of jobs that a worker takes: kind, labels and
+// compute type, as far as they say anything.
+func classList(classes []string) string {
+	var out []string
+	for _, c := range classes {
+		out = append(out, strings.TrimRight(c, "|"))
+	}
+	return strings.Join(out, " ")
 }
 
 func (a *app) printJSON(v any) error {
@@ -320,10 +320,13 @@ func (a *app) printJSON(v any) error {
 	return e.Encode(v)
 }
 
+// table prints rows below head. If there are none, it says so to people.
 func (a *app) table(head string, rows func(row func(...any))) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, head)
+	some := false
 	rows(func(cells ...any) {
+		some = true
 		for i, c := range cells {
 			if i > 0 {
 				fmt.Fprint(w, "\t")
@@ -332,7 +335,11 @@ func (a *app) table(head string, rows func(row func(...any))) error {
 		}
 		fmt.Fprintln(w)
 	})
-	return w.Flush()
+	err := w.Flush()
+	if !some {
+		fmt.Fprintln(a.stderr, "there are none")
+	}
+	return err
 }
 
 func age(t time.Time) string {

@@ -27,9 +27,9 @@ type madeArtifact struct {
 func (a *app) artifactsCommand() *cobra.Command {
 	var output, unpack string
 	var asJSON bool
-	c := a.asker("artifacts ID [NAME]", "List the artifacts of a build or of an execution, or download one",
-		"ID is a build's or an execution's. With NAME the artifact is written to a file of its name, or to --output; with --unpack it is unpacked "+
-			"into a folder, within bounds: names that lead out of it are refused. Its digest is compared with the server's. "+serverNote,
+	c := a.asker("artifacts EXECUTION|BUILD [NAME]", "List the artifacts of a build or of an execution, or download one",
+		"With NAME the artifact is written to a file of its name, or to --output; with --unpack it is unpacked "+
+			"into a folder, within bounds: names that lead out of it are refused. Its digest is compared with the server's."+serverNote,
 		cobra.RangeArgs(1, 2), func(ctx context.Context, api *client.Client, args []string) error {
 			if len(args) == 1 && output+unpack != "" {
 				return usage(fmt.Errorf("--output and --unpack need the artifact's NAME"))

@@ -12,7 +12,7 @@ import (
 func (a *app) retentionCommand() *cobra.Command {
 	var trial, asJSON bool
 	c := a.asker("retention", "Remove logs, artifacts and deliveries that are too old",
-		"One of the servers does this every six hours by itself; this does it now. With --dry-run it only counts. "+serverNote,
+		"One of the servers does this every six hours by itself; this does it now. With --dry-run it only counts."+serverNote,
 		cobra.NoArgs, func(ctx context.Context, api *client.Client, _ []string) error {
 			out, err := api.Retention(ctx, trial)
 			if err != nil {

@@ -33,8 +33,7 @@ func (a *app) buildCommand() *cobra.Command {
 		Long: `Runs the buildspec of DIR (default: this folder) with the runner's own code:
 no server and no Redis. It works in DIR itself; --copy works in a copy.
 Artifacts are always collected and checked; --artifacts keeps them.`,
-		Example: "    slipway build\n    slipway build --engine host --env STAGE=dev --artifacts dist .",
-		Args:    usageArgs(cobra.MaximumNArgs(1)),
+		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.engineNamed = c.Flags().Changed("engine")
 			o.dir = "."

@@ -28,8 +28,7 @@ func (a *app) deployCommand() *cobra.Command {
 appspec.yml in it, to this host: no server, no Redis. Lifecycle events run in
 CodeDeploy's order; files are installed in one transaction, and a deployment
 that fails before Install has ended leaves the host as it was.`,
-		Example: "    slipway deploy --root /tmp/try ./dist\n    slipway deploy --events BeforeInstall,Install,AfterInstall bundle.zip",
-		Args:    usageArgs(cobra.ExactArgs(1)),
+		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.deploy(c.Context(), o, args[0])
 		},
@@ -59,6 +58,9 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 	state, err := stateFolder(cfg.Data, o.root)
 	if err != nil {
 		return usage(err)
+	}
+	if cfg.Log == "info" {
+		cfg.Log = "warn" // who typed the command sees what it prints
 	}
 	d, err := deployer.New(deployer.Options{Root: state, TargetRoot: o.root, Log: a.logger(cfg)})
 	if err != nil {

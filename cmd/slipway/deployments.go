@@ -15,7 +15,7 @@ func (a *app) deploymentsCommand() *cobra.Command {
 	var q pipeline.DeploymentQuery
 	var status string
 	var asJSON bool
-	c := a.asker("deployments [ID]", "List deployments, or show one with its instances", serverNote, cobra.MaximumNArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
+	c := a.asker("deployments [DEPLOYMENT]", "List deployments, or show one with its instances", serverNote, cobra.MaximumNArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 		if len(args) == 1 {
 			return a.showDeployment(ctx, api, args[0], asJSON)
 		}
@@ -93,7 +93,7 @@ func (a *app) showDeployment(ctx context.Context, api *client.Client, id string,
 
 func (a *app) stopDeploymentCommand() *cobra.Command {
 	var reason string
-	c := a.asker("stop ID", "End a deployment: what was not begun is left out", serverNote, cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
+	c := a.asker("stop DEPLOYMENT", "End a deployment: what was not begun is left out", serverNote, cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 		if err := api.StopDeployment(ctx, args[0], reason); err != nil {
 			return err
 		}

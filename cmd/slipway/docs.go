@@ -45,12 +45,14 @@ func (a *app) docsCommand() *cobra.Command {
 }
 
 func writeCLI(w io.Writer, root *cobra.Command) {
-	fmt.Fprintf(w, "# The command line\n\nMade from the code by `slipway docs cli`; `make generate` renews it.\n\n%s\n", root.Long)
+	fmt.Fprintf(w, "# The command line\n\nMade from the code by `slipway docs cli`; `make generate` renews it.\n\n%s\n%s", root.Long, exitCodes)
+	fmt.Fprintf(w, "\nTo begin with:\n\n%s\n", root.Example)
+	fmt.Fprint(w, "\n`source <(slipway completion bash)` lets the shell complete commands, flags and IDs; `zsh`, `fish` and `powershell` likewise.\n")
 	for _, g := range root.Groups() {
 		fmt.Fprintf(w, "\n## %s\n", strings.TrimSuffix(g.Title, ":"))
 		for _, c := range root.Commands() {
 			if c.GroupID == g.ID {
-				writeCommand(w, c)
+				writeCommands(w, c)
 			}
 		}
 	}
@@ -58,8 +60,16 @@ func writeCLI(w io.Writer, root *cobra.Command) {
 	writeFlags(w, root.PersistentFlags())
 }
 
+// writeCommands writes a command and then those below it.
+func writeCommands(w io.Writer, c *cobra.Command) {
+	writeCommand(w, c)
+	for _, sub := range c.Commands() {
+		writeCommands(w, sub)
+	}
+}
+
 func writeCommand(w io.Writer, c *cobra.Command) {
-	fmt.Fprintf(w, "\n### slipway %s\n\n%s.\n", c.Name(), c.Short)
+	fmt.Fprintf(w, "\n### %s\n\n%s.\n", c.CommandPath(), c.Short)
 	if c.Long != "" {
 		fmt.Fprintf(w, "\n%s\n", c.Long)
 	}

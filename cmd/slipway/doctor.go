@@ -80,8 +80,7 @@ secret. A warning is what works and shouldn't stay so.
 
 Exit codes: 0 nothing has failed, 2 the configuration is wrong, 3 something
 that it names is.`,
-		Example: "    slipway doctor --config /etc/slipway/slipway.yaml --role server",
-		Args:    usageArgs(cobra.NoArgs),
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !slices.Contains(roles, role) {
 				return usage(fmt.Errorf("--role: want one of %s, have %q", strings.Join(roles, ", "), role))

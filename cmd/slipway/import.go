@@ -33,8 +33,6 @@ CloudFormation resource or template with one pipeline, as JSON or YAML; "-" is
 standard input. The pipeline file goes to standard output, and to standard error
 goes a report of what means the same, what nearly does, what was dropped, and
 what somebody has to do first.`,
-		Example: `    aws codepipeline get-pipeline --name web | slipway import codepipeline - > .slipway/pipeline.yml
-    slipway import codepipeline --report import.md template.yml`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return a.importCodePipeline(args[0], name, report) },
 	}

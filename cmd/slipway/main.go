@@ -32,6 +32,12 @@ const (
 	exitFault  = 3 // a fault of slipway or of what it needs
 )
 
+// exitCodes ends every help text.
+const exitCodes = `
+Exit codes: 0 success, 1 the build or deployment failed, 2 bad flags,
+configuration or files, 3 a fault of slipway or of what it needs.
+`
+
 // exitError gives an error, which may be nil, its exit code.
 type exitError struct {
 	code int
@@ -123,17 +129,14 @@ func (a *app) root() *cobra.Command {
 		Short: "Your own CodeBuild, CodePipeline and CodeDeploy, driven like a GitHub App",
 		Long: `Slipway builds, tests and deploys on your own machines what a push, a pull
 request or a comment asks for, from the repository's own buildspec.yml and
-appspec.yml, and answers where the developer is: in check runs and statuses.
-
-Exit codes: 0 success, 1 the build or deployment failed, 2 bad flags,
-configuration or files, 3 a fault of slipway or of what it needs.`,
+appspec.yml, and answers where the developer is: in check runs and statuses.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
 	}
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration file (default ./slipway.yaml, then /etc/slipway/slipway.yaml)")
 	root.PersistentPreRun = func(*cobra.Command, []string) { a.begun = true }
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(hint(c, err)) })
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run Slipway:"},
 		&cobra.Group{ID: "local", Title: "Work on this machine, without a server:"},
@@ -154,7 +157,9 @@ configuration or files, 3 a fault of slipway or of what it needs.`,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(a.docsCommand())
+	root.AddCommand(a.docsCommand(), a.versionCommand())
+	a.helped(root)
+	root.SetUsageTemplate(root.UsageTemplate() + exitCodes)
 	return root
 }
 

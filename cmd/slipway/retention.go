@@ -75,7 +75,11 @@ func (r *retention) turn(ctx context.Context) error {
 	}
 	start := r.now()
 	out, err := r.Pass(ctx, false)
-	r.log.InfoContext(ctx, "retention", "logs", out.Logs.Count, "artifacts", out.Artifacts.Count, "bodies", out.Bodies.Count,
+	level := slog.LevelInfo
+	if out.Logs.Count+out.Artifacts.Count+out.Bodies.Count == 0 {
+		level = slog.LevelDebug
+	}
+	r.log.Log(ctx, level, "retention", "logs", out.Logs.Count, "artifacts", out.Artifacts.Count, "bodies", out.Bodies.Count,
 		"bytes", out.Logs.Bytes+out.Artifacts.Bytes+out.Bodies.Bytes, "spared", out.Logs.Spared+out.Artifacts.Spared, "duration", r.now().Sub(start))
 	if err != nil {
 		release()

@@ -15,7 +15,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 	var group string
 	var asJSON bool
 	c := a.asker("rollback [DEPLOYMENT]", "Undo a deployment: deploy the last good revision before it",
-		"Deploys the newest revision that succeeded in the deployment group before DEPLOYMENT, or before the group's\nlatest one, to all of the group's instances. A deployment that runs is ended first. "+serverNote,
+		"Deploys the newest revision that succeeded in the deployment group before DEPLOYMENT, or before the group's\nlatest one, to all of the group's instances. A deployment that runs is ended first."+serverNote,
 		cobra.MaximumNArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 			id, err := toUndo(ctx, api, args, group)
 			if err != nil {

@@ -34,8 +34,7 @@ func (a *app) runnerCommand() *cobra.Command {
 to the server only, never to Redis or the blob store. When it is told to end it
 takes no more builds and lets those under way finish, for limits.drain at most;
 told so twice, it ends them at once, and another runner does them again.`,
-		Example: "    SLIPWAY_TOKEN=slr_... slipway runner --server https://ci.example.com --slots 4",
-		Args:    usageArgs(cobra.NoArgs),
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.settings()
 			if err != nil {

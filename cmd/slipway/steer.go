@@ -33,7 +33,7 @@ func (a *app) stopCommand() *cobra.Command {
 	var reason string
 	var wait, abandon, asJSON bool
 	c := a.asker("stop EXECUTION", "End a running execution",
-		"Tells the builds and deployments that run to end, and starts no more. "+serverNote,
+		"Tells the builds and deployments that run to end, and starts no more."+serverNote,
 		cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 			mode := pipeline.StopCancel
 			switch {
@@ -83,7 +83,7 @@ func (a *app) overrideCommand() *cobra.Command {
 	var stage, condition, message string
 	var asJSON bool
 	c := a.asker("override EXECUTION", "Let an execution go on although a condition of its stage isn't met",
-		"An execution that failed by the condition goes on where it was; rules that are still at work are given up. A condition that skips its stage can't be overridden. "+serverNote,
+		"An execution that failed by the condition goes on where it was; rules that are still at work are given up. A condition that skips its stage can't be overridden."+serverNote,
 		cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 			hook := pipeline.Hook(strings.ToUpper(strings.ReplaceAll(condition, "-", "_")))
 			out, err := api.Override(ctx, args[0], stage, hook, message)
@@ -113,7 +113,7 @@ func (a *app) rejectCommand() *cobra.Command {
 func (a *app) answerCommand(use, short, long, word string, say func(*client.Client, context.Context, string, client.Answer) (client.Submitted, error)) *cobra.Command {
 	var answer client.Answer
 	var asJSON bool
-	c := a.asker(use, short, long+" "+serverNote, cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
+	c := a.asker(use, short, long+serverNote, cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 		question, err := waitingFor(ctx, api, args[0], answer)
 		if err != nil {
 			return err
@@ -163,7 +163,7 @@ func (a *app) pipelinesCommand() *cobra.Command {
 	var limit int
 	var after string
 	c := a.asker("pipelines [PIPELINE]", "Show pipelines: who is in which stage, who waits, and what is disabled",
-		"PIPELINE is an ID from the list. "+serverNote, cobra.MaximumNArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
+		"PIPELINE is an ID from the list."+serverNote, cobra.MaximumNArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 			if len(args) == 1 {
 				v, err := api.Pipeline(ctx, args[0])
 				if err != nil || asJSON {
@@ -229,7 +229,7 @@ func (a *app) startCommand() *cobra.Command {
 	rev := pipeline.SourceRevision{Type: pipeline.CommitID}
 	var asJSON bool
 	c := a.asker("start PIPELINE", "Start an execution of a branch, a tag or a commit",
-		"Without --ref and --commit it is the newest commit of the source's branch. The definition is the commit's own. PIPELINE is an ID that slipway pipelines lists. "+serverNote,
+		"Without --ref and --commit it is the newest commit of the source's branch. The definition is the commit's own. PIPELINE is an ID that slipway pipelines lists."+serverNote,
 		cobra.ExactArgs(1), func(ctx context.Context, api *client.Client, args []string) error {
 			what := orDefault(m.Ref, "the newest commit")
 			if rev.Value != "" {
@@ -266,7 +266,7 @@ func (a *app) transitionCommand() *cobra.Command {
 func (a *app) flipCommand(word, short, long string, enable bool) *cobra.Command {
 	var reason string
 	var asJSON bool
-	c := a.asker(word+" PIPELINE STAGE", short, long+" PIPELINE is an ID that slipway pipelines lists. "+serverNote,
+	c := a.asker(word+" PIPELINE STAGE", short, long+" PIPELINE is an ID that slipway pipelines lists."+serverNote,
 		cobra.ExactArgs(2), func(ctx context.Context, api *client.Client, args []string) error {
 			out, err := api.Transition(ctx, args[0], args[1], enable, reason)
 			if err != nil {
@@ -284,7 +284,7 @@ func (a *app) flipCommand(word, short, long string, enable bool) *cobra.Command 
 func (a *app) rollbackStageCommand() *cobra.Command {
 	var asJSON bool
 	c := a.asker("rollback-stage PIPELINE STAGE EXECUTION", "Run a stage again with what an earlier execution brought to it",
-		"Starts a new execution of the one stage, with the revision, artifacts and variables of EXECUTION, which must have succeeded there. "+serverNote,
+		"Starts a new execution of the one stage, with the revision, artifacts and variables of EXECUTION, which must have succeeded there."+serverNote,
 		cobra.ExactArgs(3), func(ctx context.Context, api *client.Client, args []string) error {
 			out, err := api.Rollback(ctx, args[0], args[1], args[2])
 			if err != nil {

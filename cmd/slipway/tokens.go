@@ -18,13 +18,9 @@ import (
 func (a *app) tokenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "token", Short: "Make, list and revoke API tokens",
-		Long: "An API token lets a script or a person do what its role allows, with one repository or all of them. " + serverNote,
+		Long: "An API token lets a script or a person do what its role allows, with one repository or all of them." + serverNote,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-		Example: `    slipway token create --name dashboard --role read
-    slipway token create --name release --role write --repo github/octo/app --expires 30d
-    slipway token list
-    slipway token revoke ID`,
 	}
 	c.AddCommand(a.tokenCreateCommand(), a.tokenListCommand(), a.tokenRevokeCommand())
 	return c

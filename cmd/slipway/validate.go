@@ -26,9 +26,8 @@ for a pipeline file or an appspec if its name says so or its content has the for
 of one, and for a buildspec otherwise. Warnings don't fail the check, unless
 --strict is given. Whether the server has the deployment groups and projects that
 a pipeline file names is checked when it is pushed.`,
-		Example: "    slipway validate .\n    slipway validate .slipway\n    slipway validate --format github buildspec.yml",
-		Args:    cobra.MinimumNArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.validate(o, args) },
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.validate(o, args) },
 	}
 	c.Args = usageArgs(c.Args)
 	c.Flags().BoolVar(&o.strict, "strict", false, "count warnings about the file as errors")
@@ -186,5 +185,5 @@ func isSpecName(name string) bool {
 
 // usageArgs makes wrong arguments a usage error.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error { return usage(check(c, args)) }
+	return func(c *cobra.Command, args []string) error { return usage(hint(c, check(c, args))) }
 }

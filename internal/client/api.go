@@ -30,6 +30,21 @@ type Stage struct {
 	StartedAt time.Time       `json:"started_at,omitzero"`
 	EndedAt   time.Time       `json:"ended_at,omitzero"`
 	Actions   []Action        `json:"actions"`
+	// Conditions are those that were weighed.
+	Conditions []Condition `json:"conditions,omitempty"`
+}
+
+// Condition is how a condition of a stage was weighed.
+type Condition struct {
+	Condition    pipeline.Hook            `json:"condition"`
+	Result       pipeline.ConditionResult `json:"result,omitempty"`
+	Status       pipeline.ConditionStatus `json:"status,omitempty"`
+	StartedAt    time.Time                `json:"started_at,omitzero"`
+	EndedAt      time.Time                `json:"ended_at,omitzero"`
+	Message      string                   `json:"message,omitempty"` // why it isn't met
+	OverriddenBy string                   `json:"overridden_by,omitempty"`
+	Comment      string                   `json:"comment,omitempty"`
+	Rules        []Action                 `json:"rules"`
 }
 
 // Action is the latest attempt of an action.

@@ -105,6 +105,9 @@ func (e *Error) Unwrap() error {
 	return nil
 }
 
+// Base is the server's address, without a slash at its end.
+func (c *Client) Base() string { return c.base }
+
 // Retryable reports whether the same request may succeed later: the server
 // was not reached, is busy, restarts, or has a fault. A context that is over is
 // not retryable.
