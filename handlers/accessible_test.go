@@ -2,9 +2,12 @@ package handlers_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/slipway-ci/slipway/handlers/handlerstest"
 )
 
 // audit lists what is wrong with a page for those who don't see it, or don't
@@ -53,15 +56,20 @@ const audit = `(() => {
 // TestPagesAreAccessible audits every page on a phone, in light and dark.
 func TestPagesAreAccessible(t *testing.T) {
 	s := sampled(t)
+	s.AddGated(time.Now())
+	paths := []string{"/pipelines/" + handlerstest.Gated, "/executions/" + handlerstest.GatedExecution}
+	for _, p := range pagesWant {
+		paths = append(paths, p.path)
+	}
 	ctx := browser(t)
 	run(t, ctx, chromedp.Navigate(s.URL+s.Handlers.SignInPath()))
 	for _, scheme := range []string{"light", "dark"} {
 		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
 		run(t, ctx, send(emulation.SetEmulatedMedia, media), chromedp.EmulateViewport(390, 900))
-		for _, p := range pagesWant {
-			run(t, ctx, chromedp.Navigate(s.URL+p.path))
+		for _, path := range paths {
+			run(t, ctx, chromedp.Navigate(s.URL+path))
 			for _, wrong := range get(t, ctx, chromedp.Evaluate[[]string](audit)) {
-				t.Errorf("%s, %s: %s", p.name, scheme, wrong)
+				t.Errorf("%s, %s: %s", path, scheme, wrong)
 			}
 		}
 	}

@@ -147,18 +147,64 @@ func (s *Server) executionPage(c *gin.Context) {
 			s.addAction(c.Request.Context(), &v, st, a)
 		}
 	}
-	if v.Asks, err = s.asks(c, x, "/executions/"+url.PathEscape(x.ID)); err != nil {
+	if v.Asks, err = s.asks(c, x, "/executions/"+url.PathEscape(x.ID)); err == nil {
+		err = s.unmet(c, &v)
+	}
+	if err != nil {
 		s.failPage(c, err)
 		return
 	}
 	v.CanAct = v.SignedIn && s.mayWrite(c, x.Repo)
 	v.CanStop = !x.Status.Ended()
-	v.Override.Stage, v.Override.Hook, _ = x.Overridable()
 	v.CanRetry = x.Status == pipeline.Failed || x.Status == pipeline.Stopped
 	if v.CanStop {
 		v.Live = apiRoot + "/executions/" + url.PathEscape(x.ID) + "?follow=1"
 	}
 	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Execution(v) })
+}
+
+// unmet puts conditions that keep the execution in the place of their rules'
+// failures, with what the reader may do about them.
+func (s *Server) unmet(c *gin.Context, v *ui.Execution) error {
+	for i := range v.Execution.Stages {
+		st := &v.Execution.Stages[i]
+		conditions, err := s.overridable(c, v.Execution, v.Conditions(*st), "/executions/"+url.PathEscape(v.ID))
+		if err != nil {
+			return err
+		}
+		for _, cond := range conditions {
+			if cond.Status != pipeline.ConditionFailed && cond.Status != pipeline.ConditionErrored && cond.Execution == "" || cond.Hook == pipeline.OnFailureHook {
+				continue
+			}
+			of := func(p ui.Problem) bool {
+				return p.Stage == st.Name && slices.ContainsFunc(cond.Rules, func(r pipeline.ActionExecution) bool { return r.Name == p.Action })
+			}
+			v.Problems = append(slices.DeleteFunc(v.Problems, of), ui.Problem{Stage: st.Name, Condition: &cond})
+		}
+	}
+	return nil
+}
+
+// overridable says of the conditions of one of x's stages which one a person may
+// let x past, and whether the reader may.
+func (s *Server) overridable(c *gin.Context, x pipeline.Execution, conditions []ui.Condition, back string) ([]ui.Condition, error) {
+	p := who(c)
+	stage, hook, ok := x.Overridable()
+	if !ok || p == nil || p.session == "" || !s.mayWrite(c, x.Repo) {
+		return conditions, nil
+	}
+	for i := range conditions {
+		cond := &conditions[i]
+		if cond.Stage != stage || cond.Hook != hook {
+			continue
+		}
+		var err error
+		if cond.Denied, err = s.denied(c, x, stage, nil); err != nil {
+			return nil, err
+		}
+		cond.Execution, cond.Back = x.ID, back
+	}
+	return conditions, nil
 }
 
 // addAction loads the build of an action, and puts what failed first. The
@@ -284,7 +330,7 @@ func (s *Server) retryForm(c *gin.Context) {
 
 func (s *Server) overrideForm(c *gin.Context) {
 	_, err := s.override(c, overrideRequest{Stage: c.PostForm("stage"), Condition: pipeline.Hook(c.PostForm("condition")), Message: c.PostForm("message")})
-	s.backTo(c, "/executions/"+url.PathEscape(c.Param("id")), err)
+	s.backTo(c, formOrigin(c), err)
 }
 
 func (s *Server) approveForm(c *gin.Context) { s.answerForm(c, true) }
@@ -294,11 +340,16 @@ func (s *Server) answerForm(c *gin.Context, approve bool) {
 	_, err := s.answerApproval(c, answerRequest{
 		Stage: c.PostForm("stage"), Action: c.PostForm("action"), Token: c.PostForm("token"), Message: c.PostForm("message"),
 	}, approve)
-	back := "/executions/" + url.PathEscape(c.Param("id"))
+	s.backTo(c, formOrigin(c), err)
+}
+
+// formOrigin is the page that a form about an execution stands on: its own, or
+// a pipeline's.
+func formOrigin(c *gin.Context) string {
 	if page := c.PostForm("back"); strings.HasPrefix(page, "/pipelines/") {
-		back = localPath(page)
+		return localPath(page)
 	}
-	s.backTo(c, back, err)
+	return "/executions/" + url.PathEscape(c.Param("id"))
 }
 
 func (s *Server) rerunForm(c *gin.Context) {

@@ -143,6 +143,7 @@ func (s *Server) viewPipeline(c *gin.Context, b *pipeline.Board) (ui.Pipeline, e
 // viewStage is who is in a stage, or was last, and what they ask.
 func (s *Server) viewStage(c *gin.Context, b *pipeline.Board, index int, st pipeline.StageView, found map[string]pipeline.Execution) (ui.PipelineStage, error) {
 	v := ui.PipelineStage{StageView: st, Index: index}
+	defined := found[b.Newest()].Pipeline.Stages
 	for _, live := range st.Inside {
 		x := found[live.ID]
 		v.Shown = append(v.Shown, ui.StageRun{Execution: x, Stage: *x.Stage(st.Name)})
@@ -161,7 +162,20 @@ func (s *Server) viewStage(c *gin.Context, b *pipeline.Board, index int, st pipe
 			v.Shown = append(v.Shown, ui.StageRun{Execution: x, Stage: *x.Stage(st.Name)})
 		}
 	}
-	return v, nil
+	if len(v.Shown) > 0 {
+		defined = v.Shown[0].Pipeline.Stages
+	}
+	at := slices.IndexFunc(defined, func(def pipeline.Stage) bool { return def.Name == st.Name })
+	if at < 0 {
+		return v, nil
+	}
+	if len(v.Shown) == 0 {
+		v.Conditions = ui.ConditionsOf(defined[at], nil)
+		return v, nil
+	}
+	var err error
+	v.Conditions, err = s.overridable(c, v.Shown[0].Execution, ui.ConditionsOf(defined[at], &v.Shown[0].Stage), pipelinePath(b.Key))
+	return v, err
 }
 
 // asks are the approvals that an execution waits for, with what the reader may
@@ -186,11 +200,11 @@ func (s *Server) asks(c *gin.Context, x pipeline.Execution, back string) ([]ui.A
 
 // proposeStart proposes what the newest execution ran on.
 func proposeStart(newest pipeline.Execution) *ui.StartForm {
-	f := &ui.StartForm{SHA: newest.Trigger.SHA}
+	f := &ui.StartForm{SHA: newest.Trigger.SHA, Variables: newest.Pipeline.Variables}
 	if branch, ok := strings.CutPrefix(newest.Trigger.Ref, "refs/heads/"); ok && newest.Trigger.Pull == nil {
 		f.Branch = branch
 	} else {
-		f.Branch, f.SHA = newest.Repo.DefaultBranch, ""
+		f.Branch = newest.Repo.DefaultBranch
 	}
 	for _, st := range newest.Pipeline.Stages {
 		for _, a := range st.Actions {
@@ -242,12 +256,19 @@ func boolCompare(a, b bool) int {
 // The forms of a pipeline's page.
 
 func (s *Server) startForm(c *gin.Context) {
-	_, err := s.start(c, pipeline.ManualRequest{
-		Ref: strings.TrimSpace(c.PostForm("branch")),
-		Revisions: []pipeline.SourceRevision{{
-			Action: c.PostForm("action"), Type: pipeline.CommitID, Value: strings.TrimSpace(c.PostForm("sha")),
-		}},
-	})
+	in := pipeline.ManualRequest{Ref: strings.TrimSpace(c.PostForm("branch"))}
+	if sha := strings.TrimSpace(c.PostForm("sha")); sha != "" {
+		in.Revisions = []pipeline.SourceRevision{{Action: c.PostForm("action"), Type: pipeline.CommitID, Value: sha}}
+	}
+	for field, values := range c.Request.PostForm {
+		if name, ok := strings.CutPrefix(field, "variable."); ok && values[0] != "" {
+			if in.Variables == nil {
+				in.Variables = map[string]string{}
+			}
+			in.Variables[name] = values[0]
+		}
+	}
+	_, err := s.start(c, in)
 	s.backTo(c, pipelinePath(c.Param("id")), err)
 }
 

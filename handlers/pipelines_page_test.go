@@ -51,7 +51,7 @@ func TestPeopleSteerPipelines(t *testing.T) {
 	if e := events[2]; e.Type != pipeline.RollbackWanted || e.Stage != "Staging" || e.Found == nil || e.Found.Number != 2 {
 		t.Errorf("rolling back: %+v", e)
 	}
-	if e := events[3]; e.Type != pipeline.ManualStart || e.Manual.Ref != "hotfix" || len(e.Manual.Revisions) != 1 || len(e.Manual.Revisions[0].Value) != 40 {
+	if e := events[3]; e.Type != pipeline.ManualStart || e.Manual.Ref != "refs/heads/hotfix" || len(e.Manual.Revisions) != 1 || len(e.Manual.Revisions[0].Value) != 40 {
 		t.Errorf("starting: %+v", e)
 	}
 	if e := events[4]; e.Type != pipeline.ApprovalGiven || !e.Enable || e.Reason != "calm enough" || e.Stage != "Production" {
@@ -76,4 +76,57 @@ func TestNoButtonsForReaders(t *testing.T) {
 			t.Errorf("%s: the writer has %d buttons", path, n)
 		}
 	}
+}
+
+func TestPeopleOverrideConditions(t *testing.T) {
+	s := handlerstest.New(t)
+	s.AddGated(time.Now())
+	ctx := browser(t)
+	run(t, ctx, scripts(false))
+	text(t, ctx, s.URL+s.Handlers.SignInPath())
+	for _, page := range []string{"/pipelines/" + handlerstest.Gated, "/executions/" + handlerstest.GatedExecution} {
+		wants(t, page, text(t, ctx, s.URL+page), "Before entry", "main == release", "else the stage fails", `"main" == "release" is not so`)
+		const form = `form[action$="/override"]`
+		run(t, ctx, chromedp.SendKeys(chromedp.CSS(form+` [name="message"]`), "agreed with the harbour master"))
+		press(t, ctx, form+" button")
+		if at := get(t, ctx, chromedp.Location()); at != s.URL+page {
+			t.Errorf("the form of %s leads to %s", page, at)
+		}
+	}
+	events := s.Events()
+	if len(events) != 2 {
+		t.Fatalf("got %d events: %+v", len(events), events)
+	}
+	for _, e := range events {
+		if e.Type != pipeline.OverrideWanted || e.Stage != "Production" || e.Hook != pipeline.BeforeEntryHook || e.Reason != "agreed with the harbour master" {
+			t.Errorf("overriding: %+v", e)
+		}
+	}
+}
+
+// TestStartForm starts by what the form takes: names, short commits, variables.
+func TestStartForm(t *testing.T) {
+	s := handlerstest.New(t)
+	s.AddGated(time.Now())
+	ctx := browser(t)
+	run(t, ctx, scripts(false))
+	text(t, ctx, s.URL+s.Handlers.SignInPath())
+	page := s.URL + "/pipelines/" + handlerstest.Gated
+	run(t, ctx, chromedp.Navigate(page), chromedp.SendKeys(chromedp.CSS(`#start [name="sha"]`), "4f2a9c1"), chromedp.SendKeys(chromedp.CSS(`#start [name="variable.LEVEL"]`), "debug"))
+	press(t, ctx, "#start button")
+	run(t, ctx, chromedp.Clear(chromedp.CSS(`#start [name="branch"]`)), chromedp.SendKeys(chromedp.CSS(`#start [name="branch"]`), "v1.4.0"))
+	press(t, ctx, "#start button")
+	events := s.Events()
+	if len(events) != 2 {
+		t.Fatalf("got %d events: %+v", len(events), events)
+	}
+	if m := events[0].Manual; len(m.Revisions) != 1 || len(m.Revisions[0].Value) != 40 || m.Variables["LEVEL"] != "debug" {
+		t.Errorf("a short commit with a variable: %+v", m)
+	}
+	if m := events[1].Manual; m.Ref != "refs/heads/v1.4.0" || len(m.Variables) != 0 {
+		t.Errorf("a name: %+v", m)
+	}
+	run(t, ctx, chromedp.Clear(chromedp.CSS(`#start [name="branch"]`)), chromedp.SendKeys(chromedp.CSS(`#start [name="branch"]`), "nowhere"))
+	press(t, ctx, "#start button")
+	wants(t, "an unknown branch", get(t, ctx, chromedp.Evaluate[string](`document.body.innerText`)), `there is no branch, tag or commit "nowhere"`)
 }

@@ -16,7 +16,8 @@ const Releases = "github.42.default.release"
 // Production, and 4 waits in front of Staging, whose transition is disabled.
 func (s *State) AddReleases(now time.Time) {
 	w := &releases{
-		b:   pipeline.NewBoard(Releases, sampleRepo(), "harbour-crane", "release"),
+		b: pipeline.NewBoard(Releases, sampleRepo(), "harbour-crane", "release"),
+		p: releasePipeline(), id: releaseID,
 		all: map[string]pipeline.Execution{}, now: now.Add(-26 * time.Hour),
 	}
 	for n, message := range []string{"Grease the winch", "Hoist in parallel", "Show the wind speed", "Shorten the jib"} {
@@ -46,6 +47,8 @@ func releaseID(n int) string { return fmt.Sprintf("5e1ea5e0-0000-5000-8000-%012d
 // releases drives pipeline.Advance as the orchestrator and the workers would.
 type releases struct {
 	b      *pipeline.Board
+	p      pipeline.Pipeline
+	id     func(number int) string
 	all    map[string]pipeline.Execution
 	now    time.Time
 	events int
@@ -65,9 +68,9 @@ func (w *releases) send(e pipeline.Event) {
 
 func (w *releases) start(n int, message string) {
 	w.now = w.now.Add(5 * time.Hour)
-	w.newest = releaseID(n)
+	w.newest = w.id(n)
 	w.send(pipeline.Event{Type: pipeline.StartRequested, Start: &pipeline.Start{
-		ID: w.newest, Pipeline: releasePipeline(), Project: w.b.Project, Repo: w.b.Repo,
+		ID: w.newest, Pipeline: w.p, Project: w.b.Project, Repo: w.b.Repo,
 		Trigger: pipeline.Trigger{
 			Type: "Webhook", Event: "PUSH", Actor: forge.User{Login: "ann"}, SHA: fmt.Sprintf("%08x%032x", n*123456789, n), Ref: "refs/heads/main", Message: message, Trusted: true,
 		},

@@ -40,7 +40,7 @@ func New(t testing.TB, change ...func(*handlers.Options)) *Server {
 	o := handlers.Options{
 		Hooks: map[string]handlers.Hook{"github": Hook()},
 		Inbox: state, Bodies: state, Deliveries: state, Executions: state, Boards: state, Builds: state, ReportGroups: state, Logs: state, Artifacts: state,
-		Events: state, DeadLetters: state, Workers: state, Control: state,
+		Events: state, Revisions: state, DeadLetters: state, Workers: state, Control: state,
 		Access: handlers.Access{
 			AdminTokens: []string{AdminToken}, Tokens: state, Notes: state, Audit: state,
 			Workers: []handlers.WorkerToken{

@@ -75,6 +75,8 @@ var states = map[string]State{
 	"Superseded":  {"ended", "Superseded"},
 	"Cancelled":   {"ended", "Cancelled"},
 	"Abandoned":   {"ended", "Abandoned"},
+	"Errored":     {"bad", "Errored"},
+	"Overridden":  {"good", "Overridden"},
 	"Skipped":     {"ended", "Skipped"},
 	"accepted":    {"good", "Accepted"},
 	"refused":     {"bad", "Refused"},

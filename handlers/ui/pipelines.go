@@ -36,6 +36,8 @@ type PipelineStage struct {
 	Index int
 	// Shown are who is inside, or who was last.
 	Shown []StageRun
+	// Conditions are what has to hold for it, as its newest execution was weighed.
+	Conditions []Condition
 	// Asks are the approvals that wait in it.
 	Asks []Ask
 	// Targets are the executions that it can be rolled back to by the reader, the
@@ -51,7 +53,9 @@ type StageRun struct {
 
 // StartForm is what the start form of a pipeline proposes.
 type StartForm struct {
-	Action, Branch, SHA string
+	Action, Branch string
+	SHA            string // of the newest execution
+	Variables      []pipeline.VariableSpec
 }
 
 // Ask is an approval that waits.

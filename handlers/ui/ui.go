@@ -108,12 +108,16 @@ type Execution struct {
 	CanAct   bool
 	CanStop  bool
 	CanRetry bool
-	// Override is the condition that may be overridden; Stage is empty if there
-	// is none.
-	Override struct {
-		Stage string
-		Hook  pipeline.Hook
+}
+
+// Conditions are those of a stage, as they were weighed.
+func (x Execution) Conditions(st pipeline.StageExecution) []Condition {
+	for _, def := range x.Pipeline.Stages {
+		if def.Name == st.Name {
+			return ConditionsOf(def, &st)
+		}
 	}
+	return nil
 }
 
 // Problem is one action that did not succeed.
@@ -121,6 +125,8 @@ type Problem struct {
 	Stage, Action string
 	Code, Message string
 	Build         *pipeline.Build
+	// Condition is set where it is one that isn't met.
+	Condition *Condition
 }
 
 // Build is one build or deployment with a window of its log.
