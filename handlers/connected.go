@@ -9,10 +9,10 @@ import (
 )
 
 var (
-	workersDesc = prometheus.NewDesc("slipway_workers", "Workers that were heard of lately, by the kind of their jobs.", []string{"kind"}, nil)
-	jobsDesc    = prometheus.NewDesc("slipway_jobs_running", "Jobs that workers hold, by kind.", []string{"kind"}, nil)
-	agentsDesc  = prometheus.NewDesc("slipway_agents", "Registered agents, by whether they are online.", []string{"online"}, nil)
-	deadDesc    = prometheus.NewDesc("slipway_dead_letters", "What failed too often and waits for a person, counted up to 1000.", nil, nil)
+	workersDesc = describe("slipway_workers")
+	jobsDesc    = describe("slipway_jobs_running")
+	agentsDesc  = describe("slipway_agents")
+	deadDesc    = describe("slipway_dead_letters")
 )
 
 // deadLimit bounds the count of dead letters: whether it is 1000 or more, a

@@ -16,31 +16,19 @@ type metrics struct {
 	webhooks *prometheus.CounterVec
 	secrets  *prometheus.CounterVec
 	builds   *prometheus.HistogramVec
-	waits    prometheus.Histogram
+	waits    *prometheus.HistogramVec
 	answers  *prometheus.HistogramVec
 }
 
 func newMetrics(reg *prometheus.Registry) (*metrics, error) {
 	m := &metrics{
-		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "slipway_webhooks_total", Help: "Webhook deliveries by what they were answered with.",
-		}, []string{"forge", "verdict"}),
-		secrets: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "slipway_webhook_secret_total", Help: "Authentic deliveries by the secret that signed them; shows when an old one is unused.",
-		}, []string{"forge", "secret"}),
-		builds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "slipway_build_duration_seconds", Help: "How long ended builds ran.",
-			Buckets: []float64{1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 28800},
-		}, []string{"status"}),
-		waits: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "slipway_build_wait_seconds", Help: "How long ended builds had waited for a runner.",
-			Buckets: []float64{.1, .5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600},
-		}),
-		answers: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "slipway_webhook_duration_seconds", Help: "How long webhooks waited for their answer; forges give up after 10 s.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, []string{"forge"}),
+		webhooks: counterOf("slipway_webhooks_total"),
+		secrets:  counterOf("slipway_webhook_secret_total"),
+		builds:   histogramOf("slipway_build_duration_seconds", 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 10800, 28800),
+		waits:    histogramOf("slipway_build_wait_seconds", .1, .5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600),
+		answers:  histogramOf("slipway_webhook_duration_seconds", .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10),
 	}
+	m.waits.WithLabelValues() // without labels it is there from the start
 	for _, c := range []prometheus.Collector{m.webhooks, m.secrets, m.builds, m.waits, m.answers} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -59,7 +47,7 @@ func (m *metrics) secret(forge string, index int) {
 func (m *metrics) build(b pipeline.Build, now time.Time) {
 	m.builds.WithLabelValues(string(b.Status)).Observe(b.Duration(now).Seconds())
 	if b.Deployment == "" && !b.CreatedAt.IsZero() && b.StartedAt.After(b.CreatedAt) {
-		m.waits.Observe(b.StartedAt.Sub(b.CreatedAt).Seconds())
+		m.waits.WithLabelValues().Observe(b.StartedAt.Sub(b.CreatedAt).Seconds())
 	}
 }
 
@@ -68,7 +56,7 @@ type depthCollector struct {
 	depths func() (map[string]int64, error)
 }
 
-var depthDesc = prometheus.NewDesc("slipway_queue_depth", "Entries that wait, by queue.", []string{"queue"}, nil)
+var depthDesc = describe("slipway_queue_depth")
 
 const depthTime = 2 * time.Second
 

@@ -32,14 +32,14 @@ type Backlog struct {
 const deploymentsCounted = 100
 
 var (
-	executionsDesc  = prometheus.NewDesc("slipway_executions", "Executions that are kept, by status.", []string{"status"}, nil)
-	deploymentsDesc = prometheus.NewDesc("slipway_deployments", "The newest 100 deployments of fleets, by status.", []string{"status"}, nil)
-	backlogDesc     = prometheus.NewDesc("slipway_backlog", "What servers have yet to handle: entries of the inbox, pipelines with late effects in the outbox.", []string{"what"}, nil)
-	backlogAgeDesc  = prometheus.NewDesc("slipway_backlog_oldest_seconds", "The age of the oldest of the backlog; 0: there is none.", []string{"what"}, nil)
-	blobErrorsDesc  = prometheus.NewDesc("slipway_blob_errors_total", "What the blob store could not do.", nil, nil)
-	removedDesc     = prometheus.NewDesc("slipway_retention_removed_total", "Objects that retention has removed, by kind.", []string{"kind"}, nil)
-	removedByteDesc = prometheus.NewDesc("slipway_retention_removed_bytes_total", "Bytes of the objects that retention has removed, by kind.", []string{"kind"}, nil)
-	lastPassDesc    = prometheus.NewDesc("slipway_retention_last_pass_seconds", "When this server ended a pass of retention last, in Unix time.", nil, nil)
+	executionsDesc  = describe("slipway_executions")
+	deploymentsDesc = describe("slipway_deployments")
+	backlogDesc     = describe("slipway_backlog")
+	backlogAgeDesc  = describe("slipway_backlog_oldest_seconds")
+	blobErrorsDesc  = describe("slipway_blob_errors_total")
+	removedDesc     = describe("slipway_retention_removed_total")
+	removedByteDesc = describe("slipway_retention_removed_bytes_total")
+	lastPassDesc    = describe("slipway_retention_last_pass_seconds")
 )
 
 // standing asks for what the rest of Slipway counts.

@@ -29,6 +29,9 @@ func (a *app) docsCommand() *cobra.Command {
 		&cobra.Command{Use: "api", Short: "The API", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			return writeAPI(a.stdout)
 		}},
+		&cobra.Command{Use: "metrics", Short: "The metrics", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
+			writeMetrics(a.stdout)
+		}},
 		&cobra.Command{Use: "chatops", Short: "The commands in comments", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
 			fmt.Fprint(a.stdout, chat.Reference())
 		}},
