@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -123,7 +124,22 @@ func (s *Server) auditPage(c *gin.Context) {
 		s.failPage(c, err)
 		return
 	}
-	v := ui.Audit{Frame: s.frame(c, "Audit log"), Items: page.Items}
+	v := ui.Audit{Frame: s.frame(c, "Audit log"), Items: page.Items, Words: s.auditWords()}
 	v.Newer, v.Older = neighbours(c, page.Next)
 	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Audit(v) })
+}
+
+// auditWords say what routes do, by the actions of the audit log. The forms of
+// pages do what the routes of the API do that have the same path.
+func (s *Server) auditWords() map[string]string {
+	words := map[string]string{
+		"GET /sign-in": "Sign in", "POST /sign-in": "Sign in", "POST /sign-out": "Sign out",
+		"GET /login/callback": "Sign in", "POST /git/*path": "Push to or fetch from the git host",
+	}
+	for _, r := range s.api() {
+		path := ginPath(r.path)
+		words[r.method+" "+apiRoot+path] = r.summary
+		words[r.method+" "+path] = cmp.Or(words[r.method+" "+path], r.summary)
+	}
+	return words
 }

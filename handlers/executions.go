@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -153,6 +154,11 @@ func viewAction(def pipeline.Action, a pipeline.ActionExecution) actionView {
 	return v
 }
 
+// executionStatuses are those that an execution as a whole can have.
+var executionStatuses = []pipeline.Status{
+	pipeline.InProgress, pipeline.Stopping, pipeline.Stopped, pipeline.Succeeded, pipeline.Superseded, pipeline.Failed, pipeline.Cancelled,
+}
+
 func (s *Server) listExecutions(c *gin.Context) {
 	limit, err := pageLimit(c)
 	if err != nil {
@@ -162,6 +168,10 @@ func (s *Server) listExecutions(c *gin.Context) {
 	q := pipeline.Query{
 		Forge: c.Query("forge"), Repo: c.Query("repo"), SHA: c.Query("sha"),
 		PipelineID: c.Query("pipeline"), Status: pipeline.Status(c.Query("status")), Limit: limit, After: c.Query("after"),
+	}
+	if q.Status != "" && !slices.Contains(executionStatuses, q.Status) {
+		s.fail(c, refuse(http.StatusBadRequest, "status", "status: want one of %v, have %q", executionStatuses, cut(string(q.Status), 40)))
+		return
 	}
 	load := func(ctx context.Context) (any, bool, error) {
 		page, err := s.seenExecutions(ctx, who(c), q)

@@ -82,7 +82,11 @@ func (a *app) asker(use, short, long string, args cobra.PositionalArgs, run func
 		if err != nil {
 			return err
 		}
-		return asked(advised(run(c.Context(), api, args), api.Base()))
+		err = run(c.Context(), api, args)
+		if refused, ok := errors.AsType[*client.Error](err); ok && len(args) > 0 && errors.Is(err, pipeline.ErrNotFound) {
+			err = fmt.Errorf("%s: %w, or it isn't yours to see", strings.Join(args, " "), refused)
+		}
+		return asked(advised(err, api.Base()))
 	}}
 }
 

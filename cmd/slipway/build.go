@@ -197,6 +197,9 @@ func (a *app) tell(b pipeline.Build, o pipeline.Outcome) error {
 		fmt.Fprintf(a.stderr, "phase %s: command %q exited with code %d\n", strings.ToLower(f.Phase), firstLine(f.Command), f.Exit)
 	}
 	fmt.Fprintf(a.stderr, "build %s after %s: %s\n", strings.ToLower(string(o.Status)), took, o.Message)
+	if o.Message == buildspec.NoFile {
+		fmt.Fprintln(a.stderr, "there is no buildspec.yml in the folder; --buildspec names another file, or name another folder")
+	}
 	if b.Failure != nil && b.Failure.Phase == "DOWNLOAD_SOURCE" {
 		return &exitError{code: exitUsage}
 	}

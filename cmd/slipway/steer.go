@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -268,6 +269,9 @@ func (a *app) flipCommand(word, short, long string, enable bool) *cobra.Command 
 	var asJSON bool
 	c := a.asker(word+" PIPELINE STAGE", short, long+" PIPELINE is an ID that slipway pipelines lists."+serverNote,
 		cobra.ExactArgs(2), func(ctx context.Context, api *client.Client, args []string) error {
+			if !enable && reason == "" {
+				return usage(errors.New("say why nobody may enter: --reason TEXT"))
+			}
 			out, err := api.Transition(ctx, args[0], args[1], enable, reason)
 			if err != nil {
 				return err

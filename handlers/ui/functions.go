@@ -36,6 +36,12 @@ func functions(version string) template.FuncMap {
 		"title":     title,
 		"joblink":   jobPath,
 		"lower":     strings.ToLower,
+		"lowerFirst": func(s string) string {
+			if len(s) > 1 && strings.ToUpper(s[:2]) != s[:2] {
+				return strings.ToLower(s[:1]) + s[1:]
+			}
+			return s
+		},
 		"repoof":    repoOf,
 		"eventbars": eventBars,
 		"tally":     tally,

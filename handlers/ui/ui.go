@@ -81,6 +81,8 @@ type Audit struct {
 	Frame
 	Items        []access.Entry
 	Newer, Older string
+	// Words say what an entry's action is, by the action.
+	Words map[string]string
 }
 
 // Executions is a list of executions: all, or one repository's.
