@@ -163,8 +163,9 @@ func (s *Server) executionPage(c *gin.Context) {
 	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.Execution(v) })
 }
 
-// unmet puts conditions that keep the execution in the place of their rules'
-// failures, with what the reader may do about them.
+// unmet puts the conditions that keep the execution in the place of their rules'
+// failures, with what the reader may do about them. What a person has let pass
+// is no problem any more.
 func (s *Server) unmet(c *gin.Context, v *ui.Execution) error {
 	for i := range v.Execution.Stages {
 		st := &v.Execution.Stages[i]
@@ -173,13 +174,13 @@ func (s *Server) unmet(c *gin.Context, v *ui.Execution) error {
 			return err
 		}
 		for _, cond := range conditions {
-			if cond.Status != pipeline.ConditionFailed && cond.Status != pipeline.ConditionErrored && cond.Execution == "" || cond.Hook == pipeline.OnFailureHook {
-				continue
-			}
-			of := func(p ui.Problem) bool {
+			v.Problems = slices.DeleteFunc(v.Problems, func(p ui.Problem) bool {
 				return p.Stage == st.Name && slices.ContainsFunc(cond.Rules, func(r pipeline.ActionExecution) bool { return r.Name == p.Action })
+			})
+			unmet := cond.Status == pipeline.ConditionFailed || cond.Status == pipeline.ConditionErrored
+			if cond.Hook != pipeline.OnFailureHook && (unmet || cond.Execution != "") {
+				v.Problems = append(v.Problems, ui.Problem{Stage: st.Name, Condition: &cond})
 			}
-			v.Problems = append(slices.DeleteFunc(v.Problems, of), ui.Problem{Stage: st.Name, Condition: &cond})
 		}
 	}
 	return nil

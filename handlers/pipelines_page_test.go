@@ -97,6 +97,10 @@ func TestPeopleOverrideConditions(t *testing.T) {
 	if len(events) != 2 {
 		t.Fatalf("got %d events: %+v", len(events), events)
 	}
+	s.PassGate()
+	if page := text(t, ctx, s.URL+"/executions/"+handlerstest.GatedExecution); strings.Contains(page, "condition isn't met") || !strings.Contains(page, "Overridden by admin") {
+		t.Errorf("a condition that was overridden is still a problem:\n%s", page)
+	}
 	for _, e := range events {
 		if e.Type != pipeline.OverrideWanted || e.Stage != "Production" || e.Hook != pipeline.BeforeEntryHook || e.Reason != "agreed with the harbour master" {
 			t.Errorf("overriding: %+v", e)

@@ -21,6 +21,7 @@ import (
 // use. It is, all in one, the inbox, the readers, the events and the Control
 // that a handlers.Server wants.
 type State struct {
+	gated      *releases // what AddGated drives
 	mu         sync.Mutex
 	changed    *sync.Cond
 	down       error

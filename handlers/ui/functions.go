@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,9 @@ func functions(version string) template.FuncMap {
 		"meeting": meeting,
 		"statuses": func() []pipeline.Status {
 			return []pipeline.Status{pipeline.InProgress, pipeline.Succeeded, pipeline.Failed, pipeline.Stopped, pipeline.Superseded, pipeline.Cancelled}
+		},
+		"printed": func(lines []string) bool {
+			return slices.ContainsFunc(lines, func(l string) bool { return strings.TrimSpace(l) != "" })
 		},
 		"marker": func(n int64, b pipeline.Build) bool { return b.Failure != nil && b.Failure.LogLine == n },
 	}
