@@ -8,11 +8,14 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/slipway-ci/slipway/internal/specfile"
 )
 
 // Load fills c from the file, if path is not empty, and then from the
@@ -52,9 +55,39 @@ func placed(path string, err error) error {
 	var errs []error
 	for _, e := range several.Errors {
 		message, _, _ := strings.Cut(e.Message, " in type config.")
+		if word, ok := unknownKey(message); ok {
+			if near := specfile.Nearest(word, keysBelow(reflect.TypeFor[Config](), nil)); near != "" {
+				message += " (did you mean " + near + "?)"
+			}
+		}
 		errs = append(errs, fmt.Errorf("%s:%d:%d: %s", path, e.Mark.Line, max(e.Mark.Column, 1), message))
 	}
 	return errors.Join(errs...)
+}
+
+// unknownKey is the key that the parser's message says isn't known.
+func unknownKey(message string) (string, bool) {
+	word, ok := strings.CutPrefix(message, "field ")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(word, " not found")
+}
+
+// keysBelow adds the keys that values of a type may have, at any depth.
+func keysBelow(t reflect.Type, keys []string) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return keysBelow(t.Elem(), keys)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+			if name != "" && name != "-" && !slices.Contains(keys, name) {
+				keys = keysBelow(t.Field(i).Type, append(keys, name))
+			}
+		}
+	}
+	return keys
 }
 
 // environment sets every scalar whose variable is set.
