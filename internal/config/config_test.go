@@ -57,7 +57,7 @@ func TestLoadRefuses(t *testing.T) {
 		want       []string
 	}{
 		{"an unknown key", "lissten: 127.0.0.1:1\n", nil, []string{"slipway.yaml:1:1: ", "field lissten not found (did you mean listen?)"}},
-		{"an unknown key of a list", "projects: [{repository: local/a/b, imagee: x}]\n", nil, []string{"slipway.yaml:1:37: ", "imagee", "did you mean image?"}},
+		{"an unknown key of a list", "projects: [{repository: local/a/b, imagee: x}]\n", nil, []string{"slipway.yaml:1:36: ", "imagee", "did you mean image?"}},
 		{"an unknown nested key", "listen: 127.0.0.1:1\nredis:\n  adress: x\n", nil, []string{"slipway.yaml:3:3: ", "adress"}},
 		{"a value of the wrong type", "runner:\n  slots: many\n", nil, []string{"slipway.yaml:2:10: ", "many"}},
 		{"two documents", "log: info\n---\nlog: debug\n", nil, []string{"one document"}},
