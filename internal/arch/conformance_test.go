@@ -2,13 +2,18 @@ package arch
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/slipway-ci/slipway/internal/testenv"
 )
 
 var (
 	conformanceRow = regexp.MustCompile(`(?m)^\| (C\d\d) \| (.+) \| (.+) \| (.*) \|$`)
+	pipelineRow    = regexp.MustCompile(`(?m)^\| (Case \d+|T\d+)[ab]? \| .+ \| (.+) \|$`)
+	testName       = regexp.MustCompile("`(Test\\w+)`")
 	testFileName   = regexp.MustCompile("`([^`]+_test\\.go)`")
 )
 
@@ -35,6 +40,41 @@ func TestConformanceIsComplete(t *testing.T) {
 	for n := 1; n <= 50; n++ {
 		if name := fmt.Sprintf("C%02d", n); rows[name] == "" {
 			t.Errorf("%s is left out", name)
+		}
+	}
+}
+
+// TestPipelineConformanceIsComplete holds the page's cases of CodePipeline
+// against the tests that it names.
+func TestPipelineConformanceIsComplete(t *testing.T) {
+	var tests strings.Builder
+	for _, folder := range []string{"pipeline", "handlers"} {
+		names, err := filepath.Glob(filepath.Join(testenv.Root(), folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			tests.WriteString(read(t, filepath.Join(folder, filepath.Base(name))))
+		}
+	}
+	found := map[string]bool{}
+	for _, row := range pipelineRow.FindAllStringSubmatch(read(t, "docs/conformance.md"), -1) {
+		found[row[1]] = true
+		named := testName.FindAllStringSubmatch(row[2], -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no test", row[1])
+		}
+		for _, n := range named {
+			if !strings.Contains(tests.String(), "func "+n[1]+"(t *testing.T)") {
+				t.Errorf("%s: there is no %s", row[1], n[1])
+			}
+		}
+	}
+	for prefix, last := range map[string]int{"Case ": 33, "T": 14} {
+		for n := 1; n <= last; n++ {
+			if name := fmt.Sprintf("%s%d", prefix, n); !found[name] {
+				t.Errorf("%s is left out", name)
+			}
 		}
 	}
 }
