@@ -156,6 +156,7 @@ func (s *Server) executionPage(c *gin.Context) {
 	}
 	v.CanAct = v.SignedIn && s.mayWrite(c, x.Repo)
 	v.CanStop = !x.Status.Ended()
+	v.Waits = s.waits(c.Request.Context(), x)
 	v.CanRetry = x.Status == pipeline.Failed || x.Status == pipeline.Stopped
 	if v.CanStop {
 		v.Live = apiRoot + "/executions/" + url.PathEscape(x.ID) + "?follow=1"

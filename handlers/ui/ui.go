@@ -103,6 +103,8 @@ type Execution struct {
 	Builds map[string]pipeline.Build // by ID, as far as they are known
 	// Problems is what went wrong, the first first.
 	Problems []Problem
+	// Waits say why builds haven't begun, by their IDs.
+	Waits map[string]string
 	// Asks are the approvals that it waits for.
 	Asks []Ask
 	// CanAct says that the reader may change it, CanStop and CanRetry what there
