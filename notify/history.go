@@ -288,6 +288,7 @@ func (h *teller) add(c change) {
 	if c.event == "manual-approval-needed" {
 		m.Question = cut(printable(c.work.exec.Approval.Message), 1000)
 		m.Approval = approvalDocument(h, c)
+		m.Notify = c.work.def.Notify
 	}
 	m.ID = messageID(x.ID, m.Event, m.Stage, m.Action, strconv.Itoa(max(1, c.generation)))
 	m.DetailType, m.Detail, m.Additional = detailOf(h, c)

@@ -49,6 +49,10 @@ type Message struct {
 	URL      string `json:"url,omitempty"`
 	LogURL   string `json:"log_url,omitempty"`
 
+	// Notify are the targets that an approval names itself; they are told
+	// whatever events they ask for.
+	Notify []string `json:"-"`
+
 	// DetailType and Detail are the change in AWS's words (CodePipeline reference
 	// 3.15), and Additional what its notification rules add.
 	DetailType string          `json:"detail_type"`

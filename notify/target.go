@@ -91,13 +91,20 @@ func (f Filter) selects(m Message) bool {
 	if len(events) == 0 {
 		events = DefaultEvents
 	}
-	return slices.ContainsFunc(events, func(p string) bool { return matches(strings.TrimPrefix(p, eventPrefix), m.Event) }) &&
-		matchesAny(f.Repositories, m.Forge+"/"+m.Repo) && matchesAny(f.Pipelines, m.Pipeline) && matchesAny(f.Branches, m.Branch)
+	return slices.ContainsFunc(events, func(p string) bool { return matches(strings.TrimPrefix(p, eventPrefix), m.Event) }) && f.admits(m)
+}
+
+// admits reports whether a target may hear of where the message is from.
+func (f Filter) admits(m Message) bool {
+	return matchesAny(f.Repositories, m.Forge+"/"+m.Repo) && matchesAny(f.Pipelines, m.Pipeline) && matchesAny(f.Branches, m.Branch)
 }
 
 // TargetOptions are the settings of a Target. Zero values mean the defaults.
 type TargetOptions struct {
-	Name    string // of the target; part of what is stored
+	Name string // of the target; part of what is stored
+	// Address is what else an approval may call the target, such as
+	// slack:#releases; empty: nothing.
+	Address string
 	Sender  Sender
 	Filter  Filter
 	BaseURL string // where people reach Slipway; empty: no links
@@ -221,7 +228,7 @@ func (t *Target) notice(ctx context.Context, execution string, st *told) error {
 			continue
 		}
 		st.Known = append(st.Known, id)
-		if t.o.Filter.selects(m) {
+		if t.o.Filter.selects(m) || t.named(m) {
 			st.Waiting = append(st.Waiting, t.masked(m))
 		}
 	}
@@ -234,6 +241,14 @@ func (t *Target) notice(ctx context.Context, execution string, st *told) error {
 		}
 	}
 	return t.save(ctx, execution, *st)
+}
+
+// named reports whether the message is for this target by name. The filter still
+// says where it may be from: that is the server's choice, not a file's.
+func (t *Target) named(m Message) bool {
+	return t.o.Filter.admits(m) && slices.ContainsFunc(m.Notify, func(name string) bool {
+		return name != "" && (name == t.o.Name || name == t.o.Address)
+	})
 }
 
 func shortID(id string) string {

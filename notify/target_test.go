@@ -375,3 +375,42 @@ func TestMessagesAreMasked(t *testing.T) {
 		t.Errorf("%s, %v", data, err)
 	}
 }
+
+// notify: tells a target of a waiting approval that it did not ask for, and
+// keeps to where the server lets it hear from.
+func TestApprovalsNameTheirTargets(t *testing.T) {
+	x := act(running(sample("x1")), 2, 0, func(a *pipeline.ActionExecution) {
+		a.Status, a.Attempt = pipeline.InProgress, 1
+		a.Approval = &pipeline.ApprovalState{Token: "t", Message: "Release?"}
+	})
+	x.Stages[2].Status, x.Stages[2].StartedAt = pipeline.InProgress, start.Add(time.Minute)
+	quiet := Filter{Events: []string{"deployment-failed"}}
+	tests := []struct {
+		name   string
+		notify []string
+		filter Filter
+		want   string
+	}{
+		{"by address", []string{"slack:#releases"}, quiet, "manual-approval-needed"},
+		{"by name", []string{"other", "t"}, quiet, "manual-approval-needed"},
+		{"another one", []string{"other"}, quiet, ""},
+		{"nobody", nil, quiet, ""},
+		{"of a repository that it doesn't hear of", []string{"t"}, Filter{Events: quiet.Events, Repositories: []string{"github/else/*"}}, ""},
+		{"asked for anyway, once", []string{"t"}, Filter{Events: []string{"manual-approval-needed"}}, "manual-approval-needed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			x.Pipeline.Stages[2].Actions[0].Notify = tt.notify
+			target := NewTarget(nil, nil, nil, TargetOptions{Name: "t", Address: "slack:#releases", Filter: tt.filter})
+			var got []string
+			for _, m := range history(x, works(x, nil), "") {
+				if target.o.Filter.selects(m) || target.named(m) {
+					got = append(got, m.Event)
+				}
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("told of %v, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -35,7 +35,7 @@ var kinds = map[string]kind{
 	"build":      {BuildCat, CodeBuildProvider, [2]int{1, 5}, [2]int{0, 5}, []string{"project", "buildspec", "image", "env", "batch", "combine"}, time.Minute, buildLimit},
 	"test":       {Test, CodeBuildProvider, [2]int{1, 5}, [2]int{0, 5}, []string{"project", "buildspec", "image", "env", "batch", "combine"}, time.Minute, buildLimit},
 	"run":        {BuildCat, CommandsProvider, [2]int{1, 10}, [2]int{0, 1}, []string{"project", "commands", "image", "env", "exports"}, time.Minute, buildLimit},
-	"approve":    {Approval, ManualProvider, [2]int{}, [2]int{}, []string{"message", "url", "approvers"}, 5 * time.Minute, approvalLimit},
+	"approve":    {Approval, ManualProvider, [2]int{}, [2]int{}, []string{"message", "url", "approvers", "notify"}, 5 * time.Minute, approvalLimit},
 	"codedeploy": {Deploy, CodeDeployProvider, [2]int{1, 1}, [2]int{}, []string{"application", "group"}, time.Minute, deployLimit},
 	"http":       {Invoke, HTTPProvider, [2]int{}, [2]int{}, []string{"url", "method", "body"}, time.Second, requestLimit},
 }
@@ -43,7 +43,7 @@ var kinds = map[string]kind{
 // Types and keys of section 6 that nothing here acts on yet.
 var (
 	laterKinds = []string{"s3", "ecs", "ecs_bluegreen", "cloudformation", "beanstalk", "lambda", "stepfunctions", "eks", "helm", "kubectl", "image", "pipeline", "uses", "aws"}
-	laterKeys  = []string{"secret", "secrets", "notify", "retry", "matrix", "needs", "instance", "onAbandon", "on_failure", "region", "role", "target", "files", "compute", "privileged", "cache", "wait", "before", "if", "headers", "extends", "concurrency", "environment", "soak"}
+	laterKeys  = []string{"secret", "secrets", "retry", "matrix", "needs", "instance", "onAbandon", "on_failure", "region", "role", "target", "files", "compute", "privileged", "cache", "wait", "before", "if", "headers", "extends", "concurrency", "environment", "soak"}
 	commonKeys = []string{"order", "in", "out", "namespace", "timeout"}
 )
 
@@ -161,6 +161,7 @@ func (r *reader) actionKeys(x *actionAt, a *Action) map[string]func(specfile.Ent
 		"commands":    func(e specfile.Entry) { r.commands(x, a, e) },
 		"exports":     func(e specfile.Entry) { a.Exports = r.exports(e) },
 		"approvers":   func(e specfile.Entry) { a.Approvers = r.approvers(e) },
+		"notify":      func(e specfile.Entry) { a.Notify = r.notify(x, *a, e) },
 		"batch":       func(e specfile.Entry) { r.batch(x, a, e) },
 		"combine":     func(e specfile.Entry) { r.combine(x, a, e) },
 	}
@@ -363,6 +364,28 @@ func (r *reader) approvers(e specfile.Entry) []string {
 	}
 	if len(out) == 0 {
 		r.f.Errorf(orKey(e), spConfiguration, "%s: want logins or teams, have none; without approvers, whoever may write to the repository approves", e.Path)
+	}
+	return out
+}
+
+// maxNotified bounds how many targets one approval tells.
+const maxNotified = 20
+
+// notify reads whom an approval tells; which targets there are, the server
+// knows.
+func (r *reader) notify(x *actionAt, a Action, e specfile.Entry) []string {
+	r.place(r.p.Stages[x.stage].Name, a.Name, ConfigNotify, orKey(e))
+	var out []string
+	list := r.f.Texts(e.Value, e.Path)
+	for i, item := range list {
+		if item.Text == "" || strings.ContainsAny(item.Text, " \t,;{}") || len(item.Text) > maxPatternChars || i >= maxNotified {
+			r.atItem(item, spConfiguration, "%s: want up to %d targets of the server's, such as releases or slack:#releases, have %s", indexed(e.Path, i), maxNotified, quotedText(item.Text))
+			continue
+		}
+		out = append(out, item.Text)
+	}
+	if len(list) == 0 {
+		r.f.Errorf(orKey(e), spConfiguration, "%s: want a target of the server's, such as releases or slack:#releases, have none", e.Path)
 	}
 	return out
 }

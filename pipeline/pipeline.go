@@ -131,6 +131,9 @@ type Action struct {
 	Environment   map[string]string `json:"environment,omitempty"` // variables for build and run
 	Exports       []string          `json:"exports,omitempty"`     // variables that run's commands leave for later actions
 	Approvers     []string          `json:"approvers,omitempty"`   // of approve: logins or org/team; empty: whoever may write
+	// Notify are the server's notification targets that are told when an approval
+	// waits, whatever events they ask for: NAME, slack:CHANNEL or sns:ARN.
+	Notify []string `json:"notify,omitempty"`
 	// Namespace is what #{Namespace.key} refers to this action's outputs by.
 	Namespace string        `json:"namespace,omitempty"`
 	Inputs    []string      `json:"inputs,omitempty"` // artifact names; the first is the primary one
@@ -158,6 +161,8 @@ const (
 	// ConfigMessage and ConfigLink are what an approval shows.
 	ConfigMessage = "CustomData"
 	ConfigLink    = "ExternalEntityLink"
+	// ConfigNotify is where Action.Notify is in the file; it is no setting.
+	ConfigNotify = "NotificationArn"
 	// ConfigURL, ConfigMethod and ConfigBody are http's request.
 	ConfigURL    = "Url"
 	ConfigMethod = "Method"

@@ -69,7 +69,7 @@ func (p *platform) wireTargets(ctx context.Context) error {
 			return usage(fmt.Errorf("notifications.targets[%d]: %w", i, err))
 		}
 		p.targets[t.Name] = notify.NewTarget(p.store.Reports(targetList(t)), p.store, cemetery{p.store}, notify.TargetOptions{
-			Name: t.Name, Sender: way, Filter: t.Filter(), BaseURL: p.cfg.ExternalURL, Mask: mask.String, Log: p.log,
+			Name: t.Name, Address: t.Address(), Sender: way, Filter: t.Filter(), BaseURL: p.cfg.ExternalURL, Mask: mask.String, Log: p.log,
 		})
 	}
 	return nil

@@ -167,6 +167,11 @@ func (d *definitions) mistakes(f pipeline.FilePipeline, repo forge.Repo) specfil
 					add(pipeline.ConfigProject, "the server has no project %q for %s", name, repo.FullName())
 				}
 			}
+			for _, target := range a.Notify {
+				if !d.cfg.Notifications.Has(target) {
+					add(pipeline.ConfigNotify, "the server has no notification target %q", target)
+				}
+			}
 			name := a.Configuration[pipeline.ConfigGroup]
 			if a.Provider != pipeline.CodeDeployProvider || name == "" {
 				continue

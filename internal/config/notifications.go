@@ -51,6 +51,23 @@ func (t Target) Filter() notify.Filter {
 	return notify.Filter{Events: t.Events, Repositories: t.Repositories, Pipelines: t.Pipelines, Branches: t.Branches}
 }
 
+// Address is what pipeline files may call the target beside its name:
+// slack:CHANNEL or sns:ARN; empty if it has no such address.
+func (t Target) Address() string {
+	switch {
+	case t.Type == "slack" && t.Channel != "":
+		return "slack:" + t.Channel
+	case t.Type == "sns":
+		return "sns:" + t.TopicARN
+	}
+	return ""
+}
+
+// Has reports whether there is a target of that name or address.
+func (n Notifications) Has(target string) bool {
+	return slices.ContainsFunc(n.Targets, func(t Target) bool { return target != "" && (t.Name == target || t.Address() == target) })
+}
+
 // targetName is what may be part of a key.
 var targetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
