@@ -178,8 +178,8 @@ func (s *Server) unmet(c *gin.Context, v *ui.Execution) error {
 			v.Problems = slices.DeleteFunc(v.Problems, func(p ui.Problem) bool {
 				return p.Stage == st.Name && slices.ContainsFunc(cond.Rules, func(r pipeline.ActionExecution) bool { return r.Name == p.Action })
 			})
-			unmet := cond.Status == pipeline.ConditionFailed || cond.Status == pipeline.ConditionErrored
-			if cond.Hook != pipeline.OnFailureHook && (unmet || cond.Execution != "") {
+			fails := cond.Status == pipeline.ConditionFailed || cond.Status == pipeline.ConditionErrored
+			if cond.Hook != pipeline.OnFailureHook && (fails || cond.Execution != "") {
 				v.Problems = append(v.Problems, ui.Problem{Stage: st.Name, Condition: &cond})
 			}
 		}
