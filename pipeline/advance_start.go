@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/forge"
@@ -49,6 +50,10 @@ func (s *step) start() {
 	if s.overtaken(x) {
 		return
 	}
+	if s.b.underWay(x.Pipeline) > maxConcurrent {
+		s.end(x, Failed, tooMany(x.Pipeline).Error())
+		return
+	}
 	if in.Problem == nil { // what stands in for an unreadable definition says nothing
 		s.define(in.Pipeline)
 		s.update(in.Pipeline, in.Trigger)
@@ -56,6 +61,28 @@ func (s *step) start() {
 	if s.supersedeOlderHeads(x); !x.Status.Ended() {
 		s.arrive(x, 0)
 	}
+}
+
+// maxConcurrent is how many executions of a pipeline with mode queued or
+// parallel may be under way (CodePipeline reference 2.2). Superseded ones keep
+// their number down themselves, and implied pipelines have no definition that
+// asks for a mode.
+const maxConcurrent = 50
+
+// underWay counts the executions that share the number which p may have; 0 where
+// there is no such number.
+func (b *Board) underWay(p Pipeline) int {
+	n := 0
+	for _, x := range b.Live {
+		if !x.Status.Ended() && !p.Implied && p.Mode != SupersededMode && x.Pipeline.Mode == p.Mode {
+			n++
+		}
+	}
+	return n
+}
+
+func tooMany(p Pipeline) error {
+	return refuse(TooManyExecutions, "%d executions with mode %s are under way, and there may be no more", maxConcurrent, strings.ToLower(string(p.Mode)))
 }
 
 // define notes what the newest execution's definition says of the Board.

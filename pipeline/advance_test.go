@@ -292,6 +292,38 @@ func TestCase22Parallel(t *testing.T) {
 	}
 }
 
+// The 51st execution of a queued or parallel pipeline is refused, and so is the
+// retry of one that ended; superseded and implied ones know no such number.
+func TestExecutionsAreLimited(t *testing.T) {
+	tests := []struct {
+		name  string
+		p     Pipeline
+		limit bool
+	}{
+		{"queued", f1(QueuedMode), true},
+		{"parallel", f1(ParallelMode), true},
+		{"superseded", f1(SupersededMode), false},
+		{"implied", func() Pipeline { p := f1(QueuedMode); p.Implied = true; return p }(), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			ended := w.start(tt.p)
+			w.end(ended, "Build", "b", BuildFailed)
+			for range 50 {
+				w.start(tt.p)
+			}
+			over := w.all[w.start(tt.p)]
+			if got := over.Status == Failed && strings.Contains(over.Reason, "50 executions"); got != tt.limit {
+				t.Errorf("the 51st is %s: %s", over.Status, over.Reason)
+			}
+			if tt.p.Mode == ParallelMode {
+				w.refused(w.retry(ended, "Build", FailedActions), TooManyExecutions)
+			}
+		})
+	}
+}
+
 // Case 33, as design.md section 9 overrides it: a lost attempt is followed by
 // the next one by itself, up to the limit; then the action fails as a fault.
 func TestCase33LostRunner(t *testing.T) {

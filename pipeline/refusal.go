@@ -31,6 +31,7 @@ const (
 	ValidationException           = "ValidationException"
 	PermissionError               = "PermissionError"
 	ConditionNotOverridable       = "ConditionNotOverridable"
+	TooManyExecutions             = "ConcurrentPipelineExecutionsLimitExceeded"
 )
 
 func refuse(code, format string, args ...any) error {
@@ -123,6 +124,9 @@ func checkRetry(b *Board, e Event) error {
 		return refuse(StageNotRetryable, "the execution ended as %s", x.Status)
 	case sx.Status != Stopped && sx.Status != Failed:
 		return refuse(StageNotRetryable, "no action of stage %s failed", e.Stage)
+	}
+	if b.underWay(x.Pipeline) >= maxConcurrent {
+		return tooMany(x.Pipeline)
 	}
 	if st := b.Stages[e.Stage]; st != nil && x.Pipeline.Mode != ParallelMode && (st.Holder != "" || st.Latest > x.Number) {
 		return refuse(NotLatestPipelineExecution, "a newer execution has entered stage %s", e.Stage)
