@@ -80,6 +80,7 @@ func TestReceiverAnswers(t *testing.T) {
 		{"C03 one flipped bit", push, []func(*http.Request){set("X-Hub-Signature-256", handlerstest.Sign(handlerstest.Secret, append([]byte("["), push[1:]...)))}, 401, `{"error":"signature"}`, 0},
 		{"C04 only SHA-1", push, []func(*http.Request){func(r *http.Request) { r.Header.Del("X-Hub-Signature-256"); r.Header.Set("X-Hub-Signature", "sha1=00") }}, 401, `{"error":"signature"}`, 0},
 		{"C05 signed, not JSON", []byte("Hello, World!"), nil, 400, `"error":"payload"`, 0},
+		{"C05 signed, cut off", push[:len(push)-1], nil, 400, `"error":"payload"`, 0},
 		{"C06 form-encoded", form, []func(*http.Request){set("Content-Type", "application/x-www-form-urlencoded")}, 202, `"status":"queued"`, 1},
 		{"C07 text/plain", push, []func(*http.Request){set("Content-Type", "text/plain")}, 415, `"error":"type"`, 0},
 		{"C07 GET", push, []func(*http.Request){func(r *http.Request) { r.Method = http.MethodGet }}, 405, `"status":405`, 0},
