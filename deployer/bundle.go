@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -105,7 +106,11 @@ func copyTree(from, to string) error {
 	r, w := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {
-		_, err := archive.Pack(w, root.FS(), entries, archive.PackOptions{Format: archive.Tar})
+		buffered := bufio.NewWriterSize(w, 256<<10) // headers, contents and padding come one by one
+		_, err := archive.Pack(buffered, root.FS(), entries, archive.PackOptions{Format: archive.Tar})
+		if err == nil {
+			err = buffered.Flush()
+		}
 		packed <- err
 		w.CloseWithError(err)
 	}()

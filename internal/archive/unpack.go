@@ -64,7 +64,8 @@ func Unpack(r io.Reader, dest string, l Limits) (Summary, error) {
 		return Summary{}, err
 	}
 	defer root.Close() // a handle for reading
-	u := &unpacker{root: root, limits: l.filled(), in: &meter{hash: sha256.New()}, dirs: map[string]dir{}}
+	u := &unpacker{root: root, limits: l.filled(), in: &meter{hash: sha256.New()}, dirs: map[string]dir{}, buffer: make([]byte, copyBytes)}
+	defer u.leave()
 	if err := u.unpack(r); err != nil {
 		return Summary{}, fmt.Errorf("unpacking: %w", err)
 	}
@@ -78,7 +79,14 @@ type unpacker struct {
 	entries int
 	written int64
 	dirs    map[string]dir // met so far
+	buffer  []byte         // for copying
+	// within is the folder named at, open: archives list folder by folder, and a
+	// file then takes no walk from the root. Nil: none is.
+	within *os.Root
+	at     string
 }
+
+const copyBytes = 64 << 10
 
 // dir is what a folder gets once everything is in it.
 type dir struct {
@@ -289,22 +297,64 @@ func (u *unpacker) dir(name string, mode fs.FileMode, at time.Time) error {
 }
 
 func (u *unpacker) file(name string, mode fs.FileMode, at time.Time, r io.Reader) error {
-	p, err := u.free(name)
+	p, err := u.place(name)
 	if err != nil {
 		return err
 	}
-	f, err := u.root.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := u.create(p, name)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(counted{f, u}, unreliable{r})
+	_, err = io.CopyBuffer(counted{f, u}, unreliable{r}, u.buffer)
 	if err == nil {
 		err = f.Chmod(cmp.Or(mode.Perm(), 0o644)) // some zip writers leave 0
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("%s: %w", quoted(name), err)
 	}
-	return u.stamp(p, at)
+	if at.Unix() <= 0 {
+		return nil
+	}
+	return u.within.Chtimes(path.Base(p), at, at)
+}
+
+// create makes the file p, in place of what is there, and leaves its folder
+// open.
+func (u *unpacker) create(p, name string) (*os.File, error) {
+	if err := u.enter(path.Dir(p)); err != nil {
+		return nil, err
+	}
+	const fresh = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := u.within.OpenFile(path.Base(p), fresh, 0o600)
+	if err == nil || !errors.Is(err, fs.ErrExist) && p != "." {
+		return f, err
+	}
+	if err := u.clear(p, name); err != nil {
+		return nil, err
+	}
+	return u.within.OpenFile(path.Base(p), fresh, 0o600)
+}
+
+// enter opens a folder that parents has made. It can't be replaced as long as
+// the archive is unpacked: no entry replaces a folder.
+func (u *unpacker) enter(dir string) error {
+	if u.within != nil && u.at == dir {
+		return nil
+	}
+	u.leave()
+	within, err := u.root.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	u.within, u.at = within, dir
+	return nil
+}
+
+func (u *unpacker) leave() {
+	if u.within != nil {
+		_ = u.within.Close() // a handle of a folder
+		u.within = nil
+	}
 }
 
 // stamp sets a time if the archive has one.
@@ -355,16 +405,20 @@ func (u *unpacker) free(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return p, u.clear(p, name)
+}
+
+func (u *unpacker) clear(p, name string) error {
 	info, err := u.root.Lstat(p)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return p, nil
+		return nil
 	case err != nil:
-		return "", err
+		return err
 	case info.IsDir():
-		return "", fmt.Errorf("%w: %s is a folder already", ErrUnsafe, quoted(name))
+		return fmt.Errorf("%w: %s is a folder already", ErrUnsafe, quoted(name))
 	}
-	return p, u.root.Remove(p)
+	return u.root.Remove(p)
 }
 
 func (u *unpacker) finishDirs() error {
