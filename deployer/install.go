@@ -62,8 +62,8 @@ func (a *attempt) commit(t *transaction) error {
 	if err != nil {
 		return errors.Join(err, a.group.recover(a.work))
 	}
-	if err := a.group.recover(a.work); err != nil {
-		return err
+	if err := errors.Join(forget(t.ops), os.Remove(a.work.undo())); err != nil {
+		return fmt.Errorf("forgetting how to undo the installation: %w", err)
 	}
 	if old != "" {
 		return removeIfThere(a.group.manifest(old))

@@ -428,14 +428,13 @@ func setBack(path string, before entry) error {
 	return errors.Join(os.Lchown(path, before.UID, before.GID), os.Chmod(path, fs.FileMode(before.Mode)))
 }
 
-// forget removes the backups of an installation that holds.
+// forget removes the backups of an installation that holds. No new file waits
+// any more: each was put in its place before.
 func forget(ops []op) error {
 	var errs []error
 	for _, o := range ops {
-		for _, name := range []string{o.Backup, o.Temp} {
-			if name != "" {
-				errs = append(errs, removeIfThere(name))
-			}
+		if o.Backup != "" {
+			errs = append(errs, removeIfThere(o.Backup))
 		}
 	}
 	return errors.Join(errs...)
