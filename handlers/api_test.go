@@ -212,6 +212,26 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
+func TestCase31StartAgain(t *testing.T) {
+	s := handlerstest.New(t)
+	s.AddGated(time.Now())
+	start := func(body string) (status int, answered string) {
+		t.Helper()
+		status, _, answered = answer(t, request(t, "POST", s.URL+"/api/v1/pipelines/"+handlerstest.Gated+"/start", admin, set("Idempotency-Key", "t"), sending(body)))
+		return status, answered
+	}
+	status, first := start(`{"variables": {"LEVEL": "debug"}}`)
+	if again, same := start(`{"variables":{"LEVEL":"debug"}}`); status != 202 || again != 202 || same != first {
+		t.Errorf("got %d %s, then %d %s, want the same event", status, first, again, same)
+	}
+	if status, body := start(`{"variables": {"LEVEL": "info"}}`); status != 422 || !strings.Contains(body, pipeline.ValidationException) {
+		t.Errorf("other variables: got %d %s", status, body)
+	}
+	if n := len(s.Events()); n != 1 {
+		t.Errorf("got %d events", n)
+	}
+}
+
 func TestReadyz(t *testing.T) {
 	hang := handlers.Check{Name: "hangs", Run: func(context.Context) error { select {} }}
 	tests := []struct {

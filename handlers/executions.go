@@ -2,8 +2,11 @@ package handlers
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -290,27 +293,44 @@ func (s *Server) submit(c *gin.Context, e pipeline.Event) (string, error) {
 }
 
 // sign makes e an event of the request's sender. A request that is sent again
-// with the same Idempotency-Key is the same event.
+// with the same Idempotency-Key is the same event; another request to the same
+// pipeline with that key will be refused.
 func (s *Server) sign(c *gin.Context, e *pipeline.Event) {
 	e.V, e.At, e.ID = 1, s.Now().UTC(), uuid.NewString()
-	if key := c.GetHeader("Idempotency-Key"); key != "" {
-		what := strings.Join([]string{string(e.Type), e.Board, e.Execution, e.Stage, e.Action, key}, "\x00")
-		e.ID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(what)).String()
-	}
 	if p := who(c); p != nil {
 		e.By = p.name
+	}
+	if key := c.GetHeader("Idempotency-Key"); key != "" {
+		what := strings.Join([]string{e.Board, e.By, key}, "\x00")
+		e.ID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(what)).String()
+		e.Contents = hexSum(c.Request.URL.Path + "\x00" + c.GetString(bodyKey))
 	}
 }
 
 // requestLimitBytes bounds JSON that people and scripts send.
 const requestLimitBytes = 64 << 10
 
+// bodyKey holds, within a request, its JSON body as it was understood.
+const bodyKey = "slipway.body"
+
 // readJSON reads a JSON body that may be left out.
 func readJSON(c *gin.Context, into any) error {
-	if c.Request.ContentLength == 0 {
-		return nil
+	if c.Request.ContentLength != 0 {
+		if err := readJSONUpTo(c, into, requestLimitBytes); err != nil {
+			return err
+		}
 	}
-	return readJSONUpTo(c, into, requestLimitBytes)
+	body, err := json.Marshal(into)
+	if err != nil {
+		return fmt.Errorf("encoding the request: %w", err)
+	}
+	c.Set(bodyKey, string(body))
+	return nil
+}
+
+func hexSum(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
 
 func readJSONUpTo(c *gin.Context, into any, limitBytes int64) error {

@@ -77,6 +77,16 @@ type Event struct {
 	// Denied says why By may not approve; empty: By may.
 	Token  string `json:"token,omitempty"`
 	Denied string `json:"denied,omitempty"`
+
+	// Contents is a digest of the request where its sender chose the ID: whoever
+	// queues events refuses another one with the same ID and other contents.
+	Contents string `json:"-"`
+}
+
+// OtherContents refuses an event whose ID stands for another request
+// (CodePipeline reference, case 31).
+func OtherContents() error {
+	return &Refusal{Code: ValidationException, Msg: "this idempotency key was sent before with another request"}
 }
 
 // StopMode says what a stop makes of the actions that run (CodePipeline

@@ -164,11 +164,28 @@ func (in *Inbox) Receive(ctx context.Context, d pipeline.Delivery) (fresh bool, 
 // eventLimitBytes bounds one event in the queue.
 const eventLimitBytes = 4 << 20
 
-var addEvent = redis.NewScript(`redis.call('XADD', KEYS[1], '*', 'k', 'event', 'v', ARGV[1], 'n', '0') return 1`)
+// keyMemory is for how long an event's contents are known, where it has some (CodePipeline
+// reference 3.2).
+const keyMemory = 24 * time.Hour
+
+// addEvent queues an event. One with contents is queued once for its mark.
+//
+//	KEYS  stream, mark
+//	ARGV  event as JSON, digest of its contents (empty: no mark), ms to remember
+//	returns 1, 0 if it is a repeat, or -1 if the mark is that of other contents
+var addEvent = redis.NewScript(`
+if ARGV[2] ~= '' then
+  local known = redis.call('GET', KEYS[2])
+  if known then return known == ARGV[2] and 0 or -1 end
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+end
+redis.call('XADD', KEYS[1], '*', 'k', 'event', 'v', ARGV[1], 'n', '0')
+return 1`)
 
 // Submit queues an event. Events of one Board are handled in order, unless one
 // fails and is tried again later. When it returns, the event is as durable as
-// the server allows.
+// the server allows. One that has Contents and comes again within a day changes
+// nothing; with others it is refused.
 func (in *Inbox) Submit(ctx context.Context, e pipeline.Event) error {
 	if e.V == 0 {
 		e.V = 1
@@ -180,8 +197,13 @@ func (in *Inbox) Submit(ctx context.Context, e pipeline.Event) error {
 	if err != nil {
 		return fmt.Errorf("encoding event %s: %w", e.ID, err)
 	}
-	if _, err := in.durably(ctx, addEvent, []string{shardOf(e.Board).events()}, data); err != nil {
+	s := shardOf(e.Board)
+	added, err := in.durably(ctx, addEvent, []string{s.events(), s.keyed(e.ID)}, data, e.Contents, keyMemory.Milliseconds())
+	if err != nil {
 		return fmt.Errorf("submitting event %s: %w", e.ID, err)
+	}
+	if added < 0 {
+		return pipeline.OtherContents()
 	}
 	return nil
 }

@@ -55,6 +55,9 @@ func (s shard) retriesData() string { return s.base() + "retries:data" }
 // seen is the mark of a delivery that was received.
 func (s shard) seen(member string) string { return s.base() + "seen:" + member }
 
+// keyed is the digest of the contents of an event whose sender chose its ID.
+func (s shard) keyed(event string) string { return s.base() + "keyed:" + event }
+
 // record is a hash: head (the delivery as JSON without its body), body or zbody
 // (zstd), decision, attempt.
 func (s shard) record(member string) string { return s.recordBase() + member }

@@ -264,8 +264,12 @@ func (s *State) Submit(_ context.Context, e pipeline.Event) (err error) {
 		if err = s.down; err != nil {
 			return
 		}
-		if !slices.ContainsFunc(s.events, func(o pipeline.Event) bool { return o.ID == e.ID }) {
+		i := slices.IndexFunc(s.events, func(o pipeline.Event) bool { return o.ID == e.ID })
+		switch {
+		case i < 0:
 			s.events = append(s.events, e)
+		case s.events[i].Contents != e.Contents:
+			err = pipeline.OtherContents()
 		}
 	})
 	return err

@@ -111,6 +111,7 @@ func TestInbox(t *testing.T, open func(t *testing.T) redis.UniversalClient) {
 		{"a delivery is handled and its decision is in the ledger", inboxDecision},
 		{"a delivery that is decided is not queued", inboxDecided},
 		{"events of a board are handled in order", inboxOrder},
+		{"case 31: a key that comes again with other contents is refused", inboxKeyed},
 		{"what fails is tried again later", inboxRetry},
 		{"a panic is a failure", inboxPanic},
 		{"what fails too often is a dead letter and can be replayed", inboxDead},
@@ -437,6 +438,24 @@ func inboxShared(t *testing.T, b *inboxBench) {
 	}
 	if len(ids) != n {
 		t.Errorf("%d of %d events were handled", len(ids), n)
+	}
+}
+
+func inboxKeyed(t *testing.T, b *inboxBench) {
+	submit := func(contents string) error {
+		return newInbox(b.rdb).Submit(t.Context(), pipeline.Event{ID: "key", Contents: contents, Type: pipeline.StopRequested, Board: "board"})
+	}
+	if err := errors.Join(submit("one"), submit("one")); err != nil {
+		t.Fatal(err)
+	}
+	if refusal, ok := errors.AsType[*pipeline.Refusal](submit("two")); !ok || refusal.Code != pipeline.ValidationException {
+		t.Errorf("other contents: got %v", refusal)
+	}
+	b.submit("last")
+	b.run(b.inbox, b.handler())
+	await(t, "the events", func() bool { _, n := b.seen(); return n == 2 })
+	if got := strings.Join(b.eventIDs(), " "); got != "key last" {
+		t.Errorf("handled %s, want each once", got)
 	}
 }
 
