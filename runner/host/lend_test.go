@@ -1,12 +1,7 @@
 package host_test
 
 import (
-	"net/http"
-	"net/http/cgi"
-	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,34 +11,6 @@ import (
 	"github.com/slipway-ci/slipway/runner/host"
 	"github.com/slipway-ci/slipway/runner/runnertest"
 )
-
-const password = "s3cr3t-pass-word"
-
-// served serves repositories over HTTP with git's own backend, to those with
-// the password, and returns the order's new URL.
-func served(t *testing.T, o pipeline.SourceOrder) pipeline.SourceOrder {
-	t.Helper()
-	core, err := exec.Command("git", "--exec-path").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	backend := &cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(core)), "git-http-backend"),
-		Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Dir(o.URL), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=x"},
-	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, p, _ := r.BasicAuth(); p != password {
-			w.Header().Set("WWW-Authenticate", "Basic")
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		backend.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.Close)
-	o.URL = s.URL + "/" + filepath.Base(o.URL)
-	o.User, o.Password = "x-access-token", password
-	return o
-}
 
 // lendSpec reads the build's own repository with git, several at a time, and
 // then looks for the credential where it must not be.
@@ -63,7 +30,7 @@ phases:
 // fetched with, if they may; it is in no variable, file or log.
 func TestBuildsGitHasTheCredential(t *testing.T) {
 	testenv.Need(t, "git", "bash")
-	repo := served(t, runnertest.Repo(t, map[string]string{"buildspec.yml": lendSpec}))
+	repo := runnertest.Served(t, runnertest.Repo(t, map[string]string{"buildspec.yml": lendSpec}))
 	e := host.New(host.Options{Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_TERMINAL_PROMPT=0"}})
 	defer func() {
 		if err := e.Close(t.Context()); err != nil {
@@ -79,7 +46,7 @@ func TestBuildsGitHasTheCredential(t *testing.T) {
 		b, _ := runner.Run(t.Context(), runnertest.Setup{Engine: e}.Options(t), o, sink)
 		text := sink.Text()
 		warned := strings.Contains(text, "env.git-credential-helper has no effect: this build has no credential that reads its own repository and nothing else")
-		if strings.Contains(text, password) || strings.Contains(text, "\nSEEN\n") || warned == lend {
+		if strings.Contains(text, runnertest.Password) || strings.Contains(text, "\nSEEN\n") || warned == lend {
 			t.Errorf("lent %t: the log:\n%s", lend, text)
 		}
 		if want := map[bool]pipeline.BuildStatus{true: pipeline.BuildSucceeded, false: pipeline.BuildFailed}[lend]; b.Status != want || strings.Contains(text, "\nFETCHED\n") != lend || strings.Contains(text, "\n4\n") != lend {

@@ -3,9 +3,6 @@ package source_test
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/cgi"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,34 +17,6 @@ import (
 	"github.com/slipway-ci/slipway/runner/source"
 )
 
-const password = "s3cr3t-pass-word"
-
-// served serves repositories over HTTP with git's own backend, to those with
-// the password, and returns the order's new URL.
-func served(t *testing.T, o pipeline.SourceOrder) pipeline.SourceOrder {
-	t.Helper()
-	core, err := exec.Command("git", "--exec-path").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	backend := &cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(core)), "git-http-backend"),
-		Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Dir(o.URL), "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=x"},
-	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, p, _ := r.BasicAuth(); p != password {
-			w.Header().Set("WWW-Authenticate", "Basic")
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		backend.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.Close)
-	o.URL = s.URL + "/" + filepath.Base(o.URL)
-	o.User, o.Password = "x-access-token", password
-	return o
-}
-
 func store(t *testing.T, o source.Options) *source.Store {
 	t.Helper()
 	testenv.Need(t, "git")
@@ -61,7 +30,7 @@ func store(t *testing.T, o source.Options) *source.Store {
 
 func TestCheckoutLeavesNoCredentials(t *testing.T) {
 	testenv.Need(t, "git")
-	o := served(t, runnertest.Repo(t, map[string]string{"a/b": "text", "buildspec.yml": "x"}))
+	o := runnertest.Served(t, runnertest.Repo(t, map[string]string{"a/b": "text", "buildspec.yml": "x"}))
 	s := store(t, source.Options{})
 	dir := t.TempDir()
 	if err := s.Checkout(t.Context(), o, dir); err != nil {
@@ -77,14 +46,14 @@ func TestCheckoutLeavesNoCredentials(t *testing.T) {
 		t.Errorf("the checkout is not clean: %s", got)
 	}
 	runnertest.Git(t, dir, "fsck", "--full", "--strict")
-	if out, _ := exec.Command("grep", "-r", "-l", "-e", password, "-e", "Authorization", dir).Output(); len(out) > 0 {
+	if out, _ := exec.Command("grep", "-r", "-l", "-e", runnertest.Password, "-e", "Authorization", dir).Output(); len(out) > 0 {
 		t.Errorf("credentials left in %s", out)
 	}
 }
 
 func TestMistakesOfUsersNameTheCommitAndNoSecret(t *testing.T) {
 	testenv.Need(t, "git")
-	good := served(t, runnertest.Repo(t, map[string]string{"a": "b"}))
+	good := runnertest.Served(t, runnertest.Repo(t, map[string]string{"a": "b"}))
 	tests := []struct {
 		name   string
 		change func(*pipeline.SourceOrder)
@@ -99,7 +68,9 @@ func TestMistakesOfUsersNameTheCommitAndNoSecret(t *testing.T) {
 		{"an option as URL", func(o *pipeline.SourceOrder) { o.URL = "--upload-pack=x" }},
 		{"a file URL", func(o *pipeline.SourceOrder) { o.URL = "file:///etc" }},
 		{"another protocol", func(o *pipeline.SourceOrder) { o.URL = "ext::sh -c id" }},
-		{"credentials in the URL", func(o *pipeline.SourceOrder) { o.URL = strings.Replace(o.URL, "://", "://u:"+password+"@", 1) }},
+		{"credentials in the URL", func(o *pipeline.SourceOrder) {
+			o.URL = strings.Replace(o.URL, "://", "://u:"+runnertest.Password+"@", 1)
+		}},
 		{"two dots in the ref", func(o *pipeline.SourceOrder) { o.FetchRef = "refs/heads/a..b" }},
 	}
 	for _, tt := range tests {
@@ -213,7 +184,7 @@ func TestResolve(t *testing.T) {
 	runnertest.Git(t, dir, "update-ref", "refs/pull/7/head", "HEAD")
 	runnertest.Git(t, dir, "-c", "user.name=a", "-c", "user.email=a@b", "tag", "-a", "v1", "-m", "x")
 	o.Repo.DefaultBranch = strings.TrimSpace(runnertest.Git(t, dir, "symbolic-ref", "--short", "HEAD"))
-	o = served(t, o)
+	o = runnertest.Served(t, o)
 	s := store(t, source.Options{})
 	for name, want := range map[string]string{
 		"": "refs/heads/" + o.Repo.DefaultBranch, "release/1": "refs/heads/release/1", "v1": "refs/tags/v1", "refs/tags/v1": "refs/tags/v1",
