@@ -40,10 +40,14 @@ func approve(ctx context.Context, t *talk, c Command) (outcome, error) {
 	yes := c.Spec.Name == "approve"
 	answer := t.event(pipeline.ApprovalGiven, g.x, func(e *pipeline.Event) {
 		e.Stage, e.Action, e.Enable, e.Token, e.Reason = g.stage, g.action.Name, yes, g.action.Approval.Token, c.Flags["m"]
+		e.Voter = pipeline.VoterOf(t.e.Repo.Forge, t.c.Author)
 	})
 	word, reaction := "Rejected", "+1"
 	if yes {
 		word, reaction = "Approved", "rocket"
+		if more := g.action.Approval.Missing() - 1; more > 0 {
+			word, reaction = fmt.Sprintf("Approved, %d more must", more), "+1"
+		}
 	}
 	return outcome{reaction: reaction, events: []pipeline.Event{answer}, text: fmt.Sprintf("%s: %s of [%s #%d](%s) at %s.", word, g.action.Name, g.x.Pipeline.Name, g.x.Number, t.Link(g.x.ID), pipeline.ShortSHA(g.x.Trigger.SHA))}, nil
 }
@@ -96,7 +100,13 @@ func (t *talk) mayAnswer(ctx context.Context, c Command, g gate) error {
 	if err == nil && !ok {
 		err = refuse("you are not one of the gate's approvers")
 	}
-	return err
+	if err != nil || c.Spec.Name != "approve" {
+		return err
+	}
+	if why := g.x.Barred(g.action.Approval, pipeline.VoterOf(t.e.Repo.Forge, t.c.Author)); why != "" {
+		return refuse("%s", why)
+	}
+	return nil
 }
 
 func (t *talk) environment(name string) pipeline.Environment {

@@ -393,6 +393,11 @@ func TestApprove(t *testing.T) {
 		{name: "not one of the approvers", body: "/approve", who: alice, change: func(w *world) {
 			w.executions = []pipeline.Execution{waiting("x1", headSHA, "bob", "team/release", "other/ops")}
 		}, want: "you are not one of the gate's approvers"},
+		{name: "her own change", body: "/approve", who: alice, change: func(w *world) {
+			x := waiting("x1", headSHA)
+			x.Stages[0].Actions[0].Approval.ForbidAuthor = true
+			w.executions = []pipeline.Execution{x}
+		}, want: "who started it, or opened its pull request, may not approve it"},
 		{name: "named", body: "/approve", who: rita, change: func(w *world) {
 			w.executions = []pipeline.Execution{waiting("x1", headSHA, "@Rita")}
 		}},

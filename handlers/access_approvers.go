@@ -36,6 +36,18 @@ func (r *roles) named(ctx context.Context, p *principal, repo forge.Repo, approv
 	})
 }
 
+// voter is p as approvals count people; empty for a token, which anybody may
+// hold.
+func (p *principal) voter() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.admin:
+		return pipeline.OperatorVoter
+	}
+	return pipeline.VoterOf(p.forge, p.user)
+}
+
 // environment is what the server says of one; nothing of one that isn't named.
 func (s *Server) environment(repo forge.Repo, environment string) pipeline.Environment {
 	if environment == "" || s.Access.Environment == nil {

@@ -67,3 +67,31 @@ func TestApproversOfAnEnvironment(t *testing.T) {
 		t.Errorf("a token rolls back: %d %s", status, body)
 	}
 }
+
+// TestApproversOfAnAction: neither the author nor a token can approve what wants
+// somebody else.
+func TestApproversOfAnAction(t *testing.T) {
+	s := people(t)
+	for _, who := range []string{"writer", "lead"} {
+		s.Allow(who, "harbour/crane", forge.Write)
+	}
+	x := asking("x", "t1")
+	x.Repo = forge.Repo{Forge: "github", ID: "42", Owner: "harbour", Name: "crane"}
+	x.Trigger.Actor = forge.User{ID: "id-writer", Login: "writer"}
+	x.Stages[0].Actions[0].Approval.Approvers, x.Stages[0].Actions[0].Approval.ForbidAuthor = nil, true
+	s.AddExecution(x)
+	for _, tt := range []struct {
+		who, answer string
+		want        int
+	}{{"writer", "approve", 403}, {"writer", "reject", 202}, {"lead", "approve", 202}} {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/api/v1/executions/x/"+tt.answer, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Origin", s.URL)
+		resp, body := visit(t, signInAs(t, s, tt.who), r)
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s, %s: %d %s, want %d", tt.who, tt.answer, resp.StatusCode, body, tt.want)
+		}
+	}
+}

@@ -157,7 +157,7 @@ func (s *Server) answerApproval(c *gin.Context, in answerRequest, approve bool) 
 	}
 	e := pipeline.Event{
 		Type: pipeline.ApprovalGiven, Board: x.Board, Execution: x.ID, Stage: in.Stage, Action: in.Action,
-		Token: in.Token, Enable: approve, Reason: in.Message, Revive: &x,
+		Token: in.Token, Enable: approve, Reason: in.Message, Voter: who(c).voter(), Revive: &x,
 	}
 	asked, err := askedFor(x, in)
 	if err != nil {

@@ -191,6 +191,7 @@ func (s *Server) asks(c *gin.Context, x pipeline.Execution, back string) ([]ui.A
 			if a.Denied, err = s.denied(c, x, w.Stage, w.Approvers); err != nil {
 				return nil, err
 			}
+			a.Denied = cmp.Or(a.Denied, x.Barred(&w.ApprovalState, p.voter()))
 			a.CanAnswer = a.Denied == ""
 		}
 		out = append(out, a)

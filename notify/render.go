@@ -176,6 +176,9 @@ func writeQuestion(b *strings.Builder, p pipeline.ApprovalState, page string) {
 	if len(p.Approvers) > 0 {
 		fmt.Fprintf(b, "\nApprovers: %s\n", escape(strings.Join(p.Approvers, ", ")))
 	}
+	if p.Quorum > 1 {
+		fmt.Fprintf(b, "\n%d of %d people have approved.\n", len(p.Votes), p.Quorum)
+	}
 	if !p.Expires.IsZero() {
 		fmt.Fprintf(b, "\nIt ends by itself at %s.\n", p.Expires.UTC().Format("2006-01-02 15:04 MST"))
 	}

@@ -1,5 +1,67 @@
 package pipeline
 
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/slipway-ci/slipway/forge"
+)
+
+// maxQuorum bounds how many people one approval may want.
+const maxQuorum = 20
+
+// VoterOf is a person of a forge as Event.Voter; empty for one without an ID.
+func VoterOf(forgeName string, u forge.User) string {
+	if u.ID == "" {
+		return ""
+	}
+	return forgeName + "/" + u.ID
+}
+
+// OperatorVoter is the Event.Voter of the server's administrators, who share a
+// token and so are one.
+const OperatorVoter = "admin"
+
+// Missing is how many are yet to approve.
+func (p *ApprovalState) Missing() int { return max(p.Quorum, 1) - len(p.Votes) }
+
+// voters are the names of those who approved.
+func (p *ApprovalState) voters() string {
+	var names []string
+	for _, v := range p.Votes {
+		names = append(names, v.By)
+	}
+	return strings.Join(names, ", ")
+}
+
+// Barred says why a person may not approve, whoever the approvers are; empty
+// if nothing keeps them from it. Who is not known by name can be neither told
+// from the author nor counted.
+func (x *Execution) Barred(p *ApprovalState, voter string) string {
+	voted := slices.ContainsFunc(p.Votes, func(v Vote) bool { return v.Voter == voter })
+	switch {
+	case voter == "" && (p.ForbidAuthor || p.Quorum > 1):
+		return "only people whom the forge knows may approve this: sign in, or say it in a comment"
+	case p.ForbidAuthor && slices.Contains(x.authors(), voter):
+		return "who started it, or opened its pull request, may not approve it"
+	case voted:
+		return fmt.Sprintf("you have approved it already, %d more must", p.Missing())
+	}
+	return ""
+}
+
+// authors are those whose change the execution is of: who started it, and who
+// opened the pull request.
+func (x *Execution) authors() []string {
+	list := []string{VoterOf(x.Repo.Forge, x.Trigger.Actor)}
+	if x.Trigger.Pull != nil {
+		list = append(list, VoterOf(x.Repo.Forge, x.Trigger.Pull.Author))
+	}
+	return list
+}
+
 // ask begins a manual approval (CodePipeline reference 3.9).
 func (s *step) ask(x *Execution, t task) {
 	def, a, stage := t.def, t.a, x.Stages[t.i].Name
@@ -7,7 +69,7 @@ func (s *step) ask(x *Execution, t task) {
 	a.Approval = &ApprovalState{
 		Token:   approvalToken(x.ID, stage, a.Name, a.Attempt),
 		Message: a.Resolved.Configuration[ConfigMessage], Link: a.Resolved.Configuration[ConfigLink],
-		Approvers: def.Approvers, Expires: s.e.At.Add(s.rules.timeout(def)),
+		Approvers: def.Approvers, Expires: s.e.At.Add(s.rules.timeout(def)), Quorum: def.Quorum, ForbidAuthor: def.ForbidAuthor,
 	}
 	s.timer(x, stage, a, timerAnswer, a.Approval.Expires)
 }
@@ -20,11 +82,14 @@ func (s *step) answer() {
 	x := s.execution(s.e.Execution)
 	i := x.stageIndex(s.e.Stage)
 	a := x.Stages[i].Action(s.e.Action)
-	p := a.Approval
-	p.AnsweredBy, p.AnsweredAt, p.Approved, p.Comment = s.e.By, s.e.At, s.e.Enable, s.e.Reason
-	if p.AnsweredBy == "" {
-		p.AnsweredBy = "somebody"
+	p, by := a.Approval, cmp.Or(s.e.By, "somebody")
+	if s.e.Enable && p.Quorum > 1 {
+		if p.Votes = append(slices.Clip(p.Votes), Vote{Voter: s.e.Voter, By: by, At: s.e.At}); p.Missing() > 0 {
+			return
+		}
+		by = p.voters()
 	}
+	p.AnsweredBy, p.AnsweredAt, p.Approved, p.Comment = by, s.e.At, s.e.Enable, s.e.Reason
 	if p.Approved {
 		a.Status, a.EndedAt, a.Outcome, a.Exported = Succeeded, s.e.At, BuildSucceeded, approvalOutputs(*p)
 	} else {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/slipway-ci/slipway/forge"
 )
 
 // refused sends what Check refuses, and sees to it that nothing happens.
@@ -239,6 +241,45 @@ func TestCase17Approve(t *testing.T) {
 	if diff := cmp.Diff(want, w.all[x].Stage("Prod").Action("ok").Exported); diff != "" {
 		t.Errorf("outputs (-want +got)\n%s", diff)
 	}
+}
+
+// TestApprovalByTwo wants two people, none of whom is the author.
+func TestApprovalByTwo(t *testing.T) {
+	w := newWorld(t)
+	def := f3()
+	ok := &def.Stages[1].Actions[0]
+	ok.Quorum, ok.ForbidAuthor = 2, true
+	x := w.start(def)
+	w.took()
+	repo := w.all[x].Repo.Forge
+	w.all[x].Trigger.Actor.ID = "1"
+	w.b.Live[x].Trigger.Actor.ID = "1"
+	vote := func(name, id string, yes bool) Event {
+		e := w.answer(x, w.token(x), yes)
+		e.By, e.Voter = name, VoterOf(repo, forge.User{ID: id})
+		return e
+	}
+	w.refused(vote("author", "1", true), PermissionError)
+	w.refused(vote("a token", "", true), PermissionError)
+	w.ask(vote("ann", "2", true))
+	expect(t, w, "")
+	w.refused(vote("ann", "2", true), PermissionError)
+	w.ask(vote("bob", "3", true))
+	expect(t, w, "X1.Prod/ok:Succeeded X1.Prod/d:InProgress")
+	if by := w.all[x].Stage("Prod").Action("ok").Exported["ApprovedBy"]; by != "ann, bob" {
+		t.Errorf("approved by %q", by)
+	}
+}
+
+// TestRejectionByOne ends an approval that wants two, and the author may say no.
+func TestRejectionByOne(t *testing.T) {
+	w := newWorld(t)
+	def := f3()
+	def.Stages[1].Actions[0].Quorum, def.Stages[1].Actions[0].ForbidAuthor = 2, true
+	x := w.start(def)
+	w.took()
+	w.ask(w.answer(x, w.token(x), false))
+	expect(t, w, "X1.Prod/ok:Failed X1.Prod:Failed X1:Failed")
 }
 
 func TestCase18Reject(t *testing.T) {

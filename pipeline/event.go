@@ -78,6 +78,10 @@ type Event struct {
 	Token  string `json:"token,omitempty"`
 	Denied string `json:"denied,omitempty"`
 
+	// Voter tells one person from another, whichever way they answer an approval;
+	// see VoterOf. Empty: nobody knows who By is.
+	Voter string `json:"voter,omitempty"`
+
 	// Contents is a digest of the request where its sender chose the ID: whoever
 	// queues events refuses another one with the same ID and other contents.
 	Contents string `json:"-"`

@@ -152,11 +152,22 @@ type ApprovalState struct {
 	Link      string    `json:"link,omitempty"`
 	Approvers []string  `json:"approvers,omitempty"`
 	Expires   time.Time `json:"expires"`
+	// Quorum is how many have to approve, 0 means one; Votes are those who have.
+	Quorum       int    `json:"quorum,omitempty"`
+	Votes        []Vote `json:"votes,omitempty"`
+	ForbidAuthor bool   `json:"forbid_author,omitempty"`
 	// AnsweredBy is set once somebody has answered; Comment is what they wrote.
 	AnsweredBy string    `json:"answered_by,omitempty"`
 	AnsweredAt time.Time `json:"answered_at,omitzero"`
 	Approved   bool      `json:"approved,omitempty"`
 	Comment    string    `json:"comment,omitempty"`
+}
+
+// Vote is one person's yes to an approval that wants several.
+type Vote struct {
+	Voter string    `json:"voter"` // as Event.Voter
+	By    string    `json:"by"`
+	At    time.Time `json:"at"`
 }
 
 // Retryable is the stage that failed, or in which the execution was stopped;

@@ -35,7 +35,7 @@ var kinds = map[string]kind{
 	"build":      {BuildCat, CodeBuildProvider, [2]int{1, 5}, [2]int{0, 5}, []string{"project", "buildspec", "image", "env", "batch", "combine"}, time.Minute, buildLimit},
 	"test":       {Test, CodeBuildProvider, [2]int{1, 5}, [2]int{0, 5}, []string{"project", "buildspec", "image", "env", "batch", "combine"}, time.Minute, buildLimit},
 	"run":        {BuildCat, CommandsProvider, [2]int{1, 10}, [2]int{0, 1}, []string{"project", "commands", "image", "env", "exports"}, time.Minute, buildLimit},
-	"approve":    {Approval, ManualProvider, [2]int{}, [2]int{}, []string{"message", "url", "approvers", "notify"}, 5 * time.Minute, approvalLimit},
+	"approve":    {Approval, ManualProvider, [2]int{}, [2]int{}, []string{"message", "url", "approvers", "min", "forbidAuthor", "notify"}, 5 * time.Minute, approvalLimit},
 	"codedeploy": {Deploy, CodeDeployProvider, [2]int{1, 1}, [2]int{}, []string{"application", "group"}, time.Minute, deployLimit},
 	"http":       {Invoke, HTTPProvider, [2]int{}, [2]int{}, []string{"url", "method", "body"}, time.Second, requestLimit},
 }
@@ -147,23 +147,25 @@ func (r *reader) actionKeys(x *actionAt, a *Action) map[string]func(specfile.Ent
 			x.namespace = orKey(e)
 			a.Namespace = r.named(orKey(e), e.Path, spaceName, a.Namespace)
 		},
-		"timeout":     func(e specfile.Entry) { a.Timeout = r.timeout(e, x.kind.shortest, x.kind.longest) },
-		"project":     config(ConfigProject),
-		"buildspec":   func(e specfile.Entry) { r.config(x, a, ConfigBuildspec, e); r.repositoryPath(e) },
-		"image":       config(ConfigImage),
-		"message":     config(ConfigMessage),
-		"url":         func(e specfile.Entry) { r.url(x, a, e) },
-		"application": config(ConfigApplication),
-		"group":       config(ConfigGroup),
-		"method":      func(e specfile.Entry) { r.config(x, a, ConfigMethod, e); r.method(e) },
-		"body":        config(ConfigBody),
-		"env":         func(e specfile.Entry) { r.environment(x, a, e) },
-		"commands":    func(e specfile.Entry) { r.commands(x, a, e) },
-		"exports":     func(e specfile.Entry) { a.Exports = r.exports(e) },
-		"approvers":   func(e specfile.Entry) { a.Approvers = r.approvers(e) },
-		"notify":      func(e specfile.Entry) { a.Notify = r.notify(x, *a, e) },
-		"batch":       func(e specfile.Entry) { r.batch(x, a, e) },
-		"combine":     func(e specfile.Entry) { r.combine(x, a, e) },
+		"timeout":      func(e specfile.Entry) { a.Timeout = r.timeout(e, x.kind.shortest, x.kind.longest) },
+		"project":      config(ConfigProject),
+		"buildspec":    func(e specfile.Entry) { r.config(x, a, ConfigBuildspec, e); r.repositoryPath(e) },
+		"image":        config(ConfigImage),
+		"message":      config(ConfigMessage),
+		"url":          func(e specfile.Entry) { r.url(x, a, e) },
+		"application":  config(ConfigApplication),
+		"group":        config(ConfigGroup),
+		"method":       func(e specfile.Entry) { r.config(x, a, ConfigMethod, e); r.method(e) },
+		"body":         config(ConfigBody),
+		"env":          func(e specfile.Entry) { r.environment(x, a, e) },
+		"commands":     func(e specfile.Entry) { r.commands(x, a, e) },
+		"exports":      func(e specfile.Entry) { a.Exports = r.exports(e) },
+		"approvers":    func(e specfile.Entry) { a.Approvers = r.approvers(e) },
+		"min":          func(e specfile.Entry) { a.Quorum = r.quorum(e) },
+		"forbidAuthor": func(e specfile.Entry) { a.ForbidAuthor = r.f.Flag(e.Value, e.Path) },
+		"notify":       func(e specfile.Entry) { a.Notify = r.notify(x, *a, e) },
+		"batch":        func(e specfile.Entry) { r.batch(x, a, e) },
+		"combine":      func(e specfile.Entry) { r.combine(x, a, e) },
 	}
 }
 
@@ -366,6 +368,16 @@ func (r *reader) approvers(e specfile.Entry) []string {
 		r.f.Errorf(orKey(e), spConfiguration, "%s: want logins or teams, have none; without approvers, whoever may write to the repository approves", e.Path)
 	}
 	return out
+}
+
+// quorum reads how many people an approval wants.
+func (r *reader) quorum(e specfile.Entry) int {
+	value, ok := r.f.Text(e.Value, e.Path)
+	n, err := strconv.Atoi(value)
+	if !ok || err != nil || n < 1 || n > maxQuorum {
+		r.f.Errorf(orKey(e), spConfiguration, "%s: want how many people have to approve, 1 to %d, have %s", e.Path, maxQuorum, quotedText(value))
+	}
+	return n
 }
 
 // maxNotified bounds how many targets one approval tells.

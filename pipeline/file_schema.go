@@ -144,10 +144,12 @@ func actionKeysSchema() schema {
 		"timeout":   schema{"type": "string", "pattern": `^[0-9.]+(ns|us|ms|s|m|h|d)([0-9.]+(ns|us|ms|s|m|h))*$`},
 		"env":       schema{"type": "object", "maxProperties": maxEnvironment, "additionalProperties": scalar()},
 		"commands":  oneOrMore(schema{"type": "string"}), "exports": oneOrMore(schema{"type": "string"}), "approvers": oneOrMore(schema{"type": "string"}),
-		"notify":  oneOrMore(schema{"type": "string", "description": "A notification target of the server: NAME, slack:CHANNEL or sns:ARN."}),
-		"batch":   schema{"type": "boolean", "description": "Build what the batch block of the buildspec lists."},
-		"combine": schema{"type": "boolean", "description": "Make one artifact of those of the batch's builds."},
-		"method":  schema{"enum": []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}},
+		"min":          schema{"type": "integer", "minimum": 1, "maximum": maxQuorum, "description": "How many people have to approve."},
+		"forbidAuthor": schema{"type": "boolean", "description": "Whose change it is may not approve it."},
+		"notify":       oneOrMore(schema{"type": "string", "description": "A notification target of the server: NAME, slack:CHANNEL or sns:ARN."}),
+		"batch":        schema{"type": "boolean", "description": "Build what the batch block of the buildspec lists."},
+		"combine":      schema{"type": "boolean", "description": "Make one artifact of those of the batch's builds."},
+		"method":       schema{"enum": []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}},
 	}
 }
 

@@ -182,6 +182,7 @@ func TestMistakesInFiles(t *testing.T) {
 		{"SP108 stage without a name", stagesFile("- actions: [{build: b}]\n"), "3:3 SP108 stages[0]: the stage has no name"},
 		{"SP108 two documents of one name", "slipway: 1\nname: a\nstages: [{name: S, actions: [{build: b}]}]\n---\nslipway: 1\nname: a\nstages: [{name: S, actions: [{build: b}]}]\n", "6:7 SP108 another pipeline of this file is called a too"},
 		{"SP201", actionsFile(build + build), "6:12 SP201 stages[0].actions[1]: another action of this stage is called b too"},
+		{"SP203 min", actionsFile("  - {approve: b, min: 2, forbidAuthor: true}\n  - {approve: c, min: 0}\n"), "6:23 SP203 stages[0].actions[1].min: want how many people have to approve, 1 to 20, have \"0\""},
 		{"SP203 notify", actionsFile("  - {approve: b, notify: [\"#{app.BranchName}\"]}\n  - {approve: c, notify: []}\n"), `5:27 SP203 stages[0].actions[0].notify[0]: want up to 20 targets of the server's, such as releases or slack:#releases, have "#{app.BranchName}"
 6:26 SP203 stages[0].actions[1].notify: want a target of the server's, such as releases or slack:#releases, have none`},
 		{"SP202 no type", actionsFile("  - {name: b}\n"), "5:5 SP202 stages[0].actions[0]: want one of approve, build, codedeploy, http, run or test, which says what the action does"},

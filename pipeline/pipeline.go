@@ -131,6 +131,10 @@ type Action struct {
 	Environment   map[string]string `json:"environment,omitempty"` // variables for build and run
 	Exports       []string          `json:"exports,omitempty"`     // variables that run's commands leave for later actions
 	Approvers     []string          `json:"approvers,omitempty"`   // of approve: logins or org/team; empty: whoever may write
+	// Quorum is how many people have to approve; 0 means one. ForbidAuthor keeps
+	// those from it whose change it is.
+	Quorum       int  `json:"quorum,omitempty"`
+	ForbidAuthor bool `json:"forbid_author,omitempty"`
 	// Notify are the server's notification targets that are told when an approval
 	// waits, whatever events they ask for: NAME, slack:CHANNEL or sns:ARN.
 	Notify []string `json:"notify,omitempty"`

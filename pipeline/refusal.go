@@ -156,6 +156,10 @@ func checkApproval(b *Board, e Event) error {
 		return refuse(InvalidApprovalToken, "the approval is over")
 	case e.Denied != "":
 		return refuse(PermissionError, "%s", e.Denied)
+	case e.Enable:
+		if why := x.Barred(a.Approval, e.Voter); why != "" {
+			return refuse(PermissionError, "%s", why)
+		}
 	}
 	return nil
 }
