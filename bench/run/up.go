@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -33,7 +34,7 @@ func startUp(ctx context.Context, s settings, dir string) (*server, error) {
 	}
 	p, err := start(s.dir, s.slipway, []string{"up"}, []string{
 		"SLIPWAY_LISTEN=" + address, "SLIPWAY_EXTERNAL_URL=http://" + address, "SLIPWAY_DATA=" + filepath.Join(s.dir, dir),
-		"SLIPWAY_LOG=error", "SLIPWAY_ADMIN_TOKEN=" + benchToken, "SLIPWAY_IMAGE=" + benchImage, "SLIPWAY_ENGINE=docker", "SLIPWAY_RUNNER_SLOTS=2",
+		"SLIPWAY_LOG=error", "SLIPWAY_ADMIN_TOKEN=" + benchToken, "SLIPWAY_IMAGE=" + benchImage, "SLIPWAY_ENGINE=docker", "SLIPWAY_RUNNER_SLOTS=" + strconv.Itoa(slots),
 	})
 	if err != nil {
 		return nil, err
@@ -89,20 +90,32 @@ func (u *server) push(ctx context.Context, command string) (string, error) {
 	if err := os.WriteFile(filepath.Join(u.work, "buildspec.yml"), []byte(spec), 0o644); err != nil {
 		return "", err
 	}
-	remote := "http://slipway:" + benchToken + "@" + u.address + "/git/bench/work.git"
 	var sha string
 	for _, args := range [][]string{
-		{"init", "-q", "-b", "main"}, {"add", "-A"}, {"commit", "-q", "-m", "bench"}, {"push", "-q", remote, "main"}, {"rev-parse", "HEAD"},
+		{"init", "-q", "-b", "main"}, {"add", "-A"}, {"commit", "-q", "-m", "bench"}, {"push", "-q", u.remote(), "main"}, {"rev-parse", "HEAD"},
 	} {
-		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", u.work, "-c", "user.name=bench", "-c", "user.email=bench@localhost"}, args...)...)
-		cmd.Env = append(cmd.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return "", fmt.Errorf("git %s: %w: %s", args[0], err, out)
+		var err error
+		if sha, err = u.git(ctx, args...); err != nil {
+			return "", err
 		}
-		sha = strings.TrimSpace(string(out))
 	}
 	return sha, nil
+}
+
+// remote is where the working copy is pushed to.
+func (u *server) remote() string {
+	return "http://slipway:" + benchToken + "@" + u.address + "/git/bench/work.git"
+}
+
+// git runs git in the working copy, without this machine's settings.
+func (u *server) git(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", u.work, "-c", "user.name=bench", "-c", "user.email=bench@localhost"}, args...)...)
+	cmd.Env = append(cmd.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w: %s", args[0], err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // upBuild is what the API says of a build.
