@@ -332,6 +332,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// In the wild: 43.
 func TestWhoseScripts(t *testing.T) { // C59, C100, 2.2
 	for _, tt := range []struct {
 		event            string

@@ -26,6 +26,7 @@ func with(behavior string) func(*Deployment) {
 	return func(d *Deployment) { d.FileExistsBehavior = behavior }
 }
 
+// In the wild: 32, 33, 34.
 func TestPlanRefuses(t *testing.T) {
 	perms := func(p string) string { return files("  - {source: a, destination: /d}\n") + "permissions:\n" + p }
 	tests := []struct {
@@ -66,6 +67,7 @@ func TestC22WrongTypeIsNoError(t *testing.T) {
 		"permissions:\n  - {object: /d/a, pattern: glob, type: [directory]}\n"})
 }
 
+// In the wild: 33, 34, 35.
 func TestInstall(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -133,6 +135,7 @@ func TestOwnerAndSetuid(t *testing.T) { // C42, C90
 	}
 }
 
+// In the wild: 32.
 func TestSecondRevisionReplacesTheFirst(t *testing.T) {
 	b := newBox(t)
 	b.ok("d-1", map[string]string{"appspec.yml": files("  - {source: s, destination: /D}\n"), "s/same": "same", "s/gone": "gone", "s/dir/x": "x", "s/swap/x": "x", "s/file": "f"})

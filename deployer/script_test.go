@@ -24,6 +24,7 @@ func hook(script, keys string) map[string]string {
 
 func lastRun(r Result) Event { return r.Events[4] }
 
+// In the wild: 40, 42.
 func TestScriptRuns(t *testing.T) {
 	tests := []struct{ name, script, keys, want string }{
 		{"C105 name with a blank, no shebang", "echo plain\n", "", "plain\n"},
@@ -92,6 +93,7 @@ func me(t *testing.T) string {
 	return u.Username
 }
 
+// In the wild: 40.
 func TestScriptMissing(t *testing.T) { // C61
 	b := newBox(t)
 	r, err := b.fails("d-1", "ScriptMissing", map[string]string{"appspec.yml": header + "hooks:\n  AfterInstall:\n    - location: none.sh\n"})
@@ -128,6 +130,7 @@ func TestRunAs(t *testing.T) {
 	}
 }
 
+// In the wild: 41.
 func TestOutputHeld(t *testing.T) { // C65
 	b := newBox(t)
 	pidFile := filepath.Join(t.TempDir(), "pid")
@@ -166,6 +169,7 @@ func groupOf(pid int) int {
 	return group
 }
 
+// In the wild: 41.
 func TestTimeoutEndsTheWholeGroup(t *testing.T) {
 	b := newBox(t)
 	pidFile := filepath.Join(t.TempDir(), "pid")

@@ -5,7 +5,9 @@ import (
 	"testing"
 )
 
-// In the wild 15: docker is named for images that no longer list it.
+// Docker is named for images that no longer list it.
+//
+// In the wild: 15.
 func TestWild15DockerIsPassedOver(t *testing.T) {
 	have := map[string]imageRuntime{"python": {versions: map[string][]string{"3.10": {"p"}, "3.9": {"q"}}}}
 	if commands, err := selectRuntime(have, "docker", "18"); err != nil || commands != nil {

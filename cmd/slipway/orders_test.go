@@ -99,6 +99,8 @@ func TestBuildOrders(t *testing.T) {
 
 // TestWebhookVariables fixes what a build is told of its trigger: C42, a push
 // that makes a branch, and C43, a pull request.
+//
+// In the wild: 21.
 func TestWebhookVariables(t *testing.T) {
 	o := shopOrders()
 	sha, zeros := strings.Repeat("a", 40), strings.Repeat("0", 40)

@@ -222,6 +222,7 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+// In the wild: 35.
 func TestModes(t *testing.T) {
 	tests := []struct {
 		name, text string
@@ -308,6 +309,8 @@ func TestRanges(t *testing.T) {
 
 // TestInTheWild are the findings 1 to 6 and 29 to 44 of files that people
 // really have.
+//
+// In the wild: 1, 2, 3, 4, 5, 6, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 44.
 func TestInTheWild(t *testing.T) {
 	tests := []struct {
 		name, src, want string // want as said puts it

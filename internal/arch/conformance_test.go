@@ -2,10 +2,16 @@ package arch
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/slipway-ci/slipway/internal/testenv"
 )
@@ -14,6 +20,9 @@ var (
 	conformanceRow = regexp.MustCompile(`(?m)^\| (C\d\d) \| (.+) \| (.+) \| (.*) \|$`)
 	pipelineRow    = regexp.MustCompile(`(?m)^\| (Case \d+|T\d+)[ab]? \| .+ \| (.+) \|$`)
 	testName       = regexp.MustCompile("`(Test\\w+)`")
+	wildRow        = regexp.MustCompile("(?m)^\\| (\\d+) \\| .+ \\| (`\\w+\\.Test.+) \\|$")
+	wildTestName   = regexp.MustCompile("`(\\w+\\.Test\\w+)`")
+	wildComment    = regexp.MustCompile(`(?m)^// In the wild: ([\d, ]+)\.\nfunc (Test\w+)\(`)
 	testFileName   = regexp.MustCompile("`([^`]+_test\\.go)`")
 )
 
@@ -77,4 +86,51 @@ func TestPipelineConformanceIsComplete(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestInTheWildIsComplete holds the page's findings against the comments of
+// the tests that prove them, in both directions.
+func TestInTheWildIsComplete(t *testing.T) {
+	proved := map[string][]string{}
+	for _, file := range testFiles(t) {
+		for _, m := range wildComment.FindAllStringSubmatch(read(t, file), -1) {
+			for number := range strings.SplitSeq(m[1], ", ") {
+				proved[number] = append(proved[number], filepath.Base(filepath.Dir(file))+"."+m[2])
+			}
+		}
+	}
+	told := map[string][]string{}
+	for _, row := range wildRow.FindAllStringSubmatch(read(t, "docs/conformance.md"), -1) {
+		for _, m := range wildTestName.FindAllStringSubmatch(row[2], -1) {
+			told[row[1]] = append(told[row[1]], m[1])
+		}
+	}
+	sorted := cmpopts.SortSlices(strings.Compare)
+	if diff := cmp.Diff(proved, told, sorted); diff != "" {
+		t.Errorf("docs/conformance.md differs from the tests' comments (-comments +page):\n%s", diff)
+	}
+	for n := 1; n <= 51; n++ {
+		if told[strconv.Itoa(n)] == nil {
+			t.Errorf("finding %d is left out", n)
+		}
+	}
+}
+
+// testFiles are the files of tests, relative to the root.
+func testFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	err := fs.WalkDir(os.DirFS(testenv.Root()), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != "." && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

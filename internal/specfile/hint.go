@@ -39,6 +39,9 @@ func (f *File) syntaxHint(message string, line, from int) string {
 			}
 		}
 	}
+	if strings.Contains(message, "end of stream") && from > 0 {
+		return "the quote that opens in line " + itoa(from) + " is not closed"
+	}
 	if h := f.breakHint(message, line); h != "" {
 		return h
 	}

@@ -23,6 +23,7 @@ func TestParseProblems(t *testing.T) {
 		{"control character", "a: b\nc: \x01\n", "2:4: control characters are not allowed (U+0001) at line 2"},
 		{"invalid UTF-8", "a: b\nc: \xff\n", "2:4: invalid UTF-8 at line 2"},
 		{"comment in prose", "some words\n# more\nother words\n", "3:1: did not find expected <document start> at line 3 (check the indentation of this line and of those above it; a command of several lines needs a | block)"},
+		{"a quote that is not closed", "a:\n - \"b c\n - d\n", "4:1: found unexpected end of stream at line 4 (the quote that opens in line 2 is not closed)"},
 		{"two documents", "a: 1\n---\nb: 2\n", "3:1: want one document, a second one starts at line 3 (a line --- starts a new document)"},
 		{"cycle", "a: &x [*x]\n", `1:8: anchor "x" contains itself at line 1`},
 	}

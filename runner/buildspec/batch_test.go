@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// In the wild: 27.
 func TestWild27BatchGraph(t *testing.T) {
 	spec, problems := parse(t, `version: 0.2
 batch:
@@ -43,6 +44,7 @@ phases:
 	}
 }
 
+// In the wild: 27.
 func TestWild27LargestBatch(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("version: 0.2\nbatch:\n  build-graph:\n    - identifier: t0\n")

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// In the wild: 23, 24.
 func TestWild23To24Artifacts(t *testing.T) {
 	spec, _ := parse(t, `version: 0.2
 phases:
@@ -47,6 +48,7 @@ artifacts:
 	}
 }
 
+// In the wild: 25.
 func TestWild25Cache(t *testing.T) {
 	spec, _ := parse(t, "version: 0.2\nphases:\ncache:\n  key: npm-$(codebuild-hash-files package-lock.json)\n  fallback-keys: [npm-]\n  action: restore\n  paths:\n    - /root/.m2/**/*\n    - ~/.gradle/caches/**\n    - node_modules/**/*\n")
 	want := &Cache{Key: "npm-$(codebuild-hash-files package-lock.json)", FallbackKeys: []string{"npm-"}, Action: Restore, Paths: []string{"/root/.m2/**/*", "~/.gradle/caches/**", "node_modules/**/*"}, Line: 3}
@@ -64,6 +66,7 @@ func TestWild25Cache(t *testing.T) {
 	}
 }
 
+// In the wild: 26.
 func TestWild26Reports(t *testing.T) {
 	spec, _ := parse(t, "version: 0.2\nphases:\nreports:\n  unit:\n    files: '**/*'\n    base-directory: out\n  arn:aws:codebuild:eu-west-1:123456789012:report-group/x:\n    files: [c.xml]\n    file-format: CoberturaXml\n    discard-paths: yes\n  $GROUP:\n    files: [j.xml]\n    file-format: JUNITXML\n    fail-on: [failed, coverage<80]\n")
 	want := []Report{
@@ -79,6 +82,7 @@ func TestWild26Reports(t *testing.T) {
 	}
 }
 
+// In the wild: 28.
 func TestWild28PlaintextSecret(t *testing.T) {
 	token := "gh" + "p_" + strings.Repeat("a1B2", 9)
 	spec, problems := parse(t, "version: 0.2\nphases:\nenv:\n  variables:\n    X: "+token+"\n    NPM_TOKEN: 3f9a8b7c6d5e4f3a2b1c\n    SECRET_NAME: my-secret-2024-production\n    TOKEN: $OTHER\n    IMAGE: nginx\n")

@@ -57,6 +57,7 @@ func warned(problems specfile.Problems, code string, line int) bool {
 
 const build = "version: 0.2\nphases:\n  build:\n    commands:\n"
 
+// In the wild: 1.
 func TestWild01ScalarsKeepSourceText(t *testing.T) {
 	spec, _ := parse(t, `version: 0.2
 env:
@@ -91,6 +92,7 @@ phases:
 	}
 }
 
+// In the wild: 2.
 func TestWild02FlagsOfYAML11(t *testing.T) {
 	for text, want := range map[string]bool{"yes": true, "YES": true, "on": true, "True": true, "'yes'": true, "no": false, "Off": false, "FALSE": false, "\"no\"": false} {
 		spec, _ := parse(t, build+"      - x\nenv:\n  git-credential-helper: "+text+"\nartifacts:\n  files: a\n  discard-paths: "+text+"\n")
@@ -103,6 +105,7 @@ func TestWild02FlagsOfYAML11(t *testing.T) {
 	}
 }
 
+// In the wild: 3.
 func TestWild03DuplicateKeysNameBothLines(t *testing.T) {
 	got := refused(t, build+"      - x\n  build:\n    commands: [y]\n")
 	if want := `buildspec.yml:6:3: phases: key "build" occurs twice, in lines 3 and 6`; got != want {
@@ -110,6 +113,7 @@ func TestWild03DuplicateKeysNameBothLines(t *testing.T) {
 	}
 }
 
+// In the wild: 4.
 func TestWild04SyntaxErrorsHaveLineAndHint(t *testing.T) {
 	tests := []struct{ name, src, position, text, hint string }{
 		{"key off by one blank", "version: 0.2\nphases:\n  build:\n    commands:\n      - x\n   post_build:\n    commands:\n", ":6:4:", "at line 6", "indentation"},
@@ -140,6 +144,7 @@ func TestWild04SyntaxErrorsHaveLineAndHint(t *testing.T) {
 	}
 }
 
+// In the wild: 5.
 func TestWild05AcceptedForms(t *testing.T) {
 	tests := []struct{ name, src string }{
 		{"CRLF", strings.ReplaceAll(build+"      - echo ok\n", "\n", "\r\n")},
@@ -165,6 +170,7 @@ func TestWild05AcceptedForms(t *testing.T) {
 	}
 }
 
+// In the wild: 6.
 func TestWild06NoMap(t *testing.T) {
 	for src, want := range map[string]string{
 		"": "the file is empty", "\ufeff": "the file is empty", "# only this\n": "the file is empty", "---\n": "the file is empty",
@@ -176,6 +182,7 @@ func TestWild06NoMap(t *testing.T) {
 	}
 }
 
+// In the wild: 7.
 func TestWild07Version(t *testing.T) {
 	for _, v := range []string{"0.2", "'0.2'", `"0.2"`} {
 		if spec, _ := parse(t, "version: "+v+"\nphases:\n"); spec.Version != "0.2" {
@@ -197,6 +204,7 @@ func TestWild07Version(t *testing.T) {
 	}
 }
 
+// In the wild: 8.
 func TestWild08PhasesInFixedOrder(t *testing.T) {
 	spec, _ := parse(t, "version: 0.2\nphases:\n  post_build: {commands: [d]}\n  build: {commands: [c]}\n  install: {commands: [a]}\n  pre_build: {commands: [b]}\n")
 	var got []string
@@ -216,6 +224,7 @@ func TestWild08PhasesInFixedOrder(t *testing.T) {
 	}
 }
 
+// In the wild: 9.
 func TestWild09EmptyBlocksAreNoOps(t *testing.T) {
 	for _, src := range []string{
 		"version: 0.2\nphases:\n  install:\n    runtime-versions:\n      nodejs: 18\n",
@@ -237,6 +246,7 @@ func TestWild09EmptyBlocksAreNoOps(t *testing.T) {
 	}
 }
 
+// In the wild: 10.
 func TestWild10SingleTextForList(t *testing.T) {
 	for src, want := range map[string]string{"make all": "make all", "|\n      a\n      b\n": "a\nb\n", "'x: y'": "x: y"} {
 		spec, _ := parse(t, "version: 0.2\nphases:\n  build:\n    commands: "+src+"\nartifacts:\n  files: out.zip\n")
@@ -249,6 +259,7 @@ func TestWild10SingleTextForList(t *testing.T) {
 	}
 }
 
+// In the wild: 11.
 func TestWild11CommandThatIsAMap(t *testing.T) {
 	got := refused(t, build+"      - make\n      - echo \"Built: $X\"\n")
 	want := "buildspec.yml:6:9: Expected Commands[1] to be of string type: found subkeys instead at line 6, value of the key tag on line 5 might be empty" +
@@ -268,6 +279,7 @@ func TestWild11CommandThatIsAMap(t *testing.T) {
 	}
 }
 
+// In the wild: 12.
 func TestWild12Lint(t *testing.T) {
 	spec, problems := parse(t, build+`      - echo "issue #5"
       - docker run
@@ -336,6 +348,7 @@ func TestCommandsWithoutKey(t *testing.T) {
 	}
 }
 
+// In the wild: 13.
 func TestWild13UnknownThings(t *testing.T) {
 	phases := []struct{ src, want string }{
 		{"artifacts: {files: x}", "Invalid buildspec phase name: artifacts. Expecting: build,install,post_build,pre_build (artifacts belongs at the top level"},
@@ -380,6 +393,7 @@ func TestWild13UnknownThings(t *testing.T) {
 	}
 }
 
+// In the wild: 14.
 func TestWild14FinallyOnFailureRunAs(t *testing.T) {
 	spec, _ := parse(t, `version: 0.2
 run-as: ci
@@ -399,6 +413,7 @@ phases:
 	}
 }
 
+// In the wild: 15.
 func TestWild15RuntimeVersions(t *testing.T) {
 	spec, _ := parse(t, "version: 0.2\nphases:\n  install:\n    runtime-versions:\n      nodejs: 18\n      java: corretto17\n      docker: 19\n      golang: 1.20\n      php: 8.x\n      ruby: latest\n      dotnet: \"$DOTNET\"\n")
 	var got []string
@@ -415,6 +430,7 @@ func TestWild15RuntimeVersions(t *testing.T) {
 	}
 }
 
+// In the wild: 16, 17, 18.
 func TestWild16To18ItemsStayWhole(t *testing.T) {
 	script := "if [ -f x ]; then\n  cat <<EOF\n  a: b # c\nEOF\nfi\n"
 	spec, problems := parse(t, build+"      - X=1\n      - |\n\n        "+strings.ReplaceAll(strings.TrimSuffix(script, "\n"), "\n", "\n        ")+"\n      - cd sub\n      - exit 0\n      - set -euo pipefail\n")
@@ -427,6 +443,7 @@ func TestWild16To18ItemsStayWhole(t *testing.T) {
 	}
 }
 
+// In the wild: 19.
 func TestWild19Shell(t *testing.T) {
 	for _, s := range []string{"bash", "/bin/bash", "sh", "/bin/sh", "powershell.exe", "cmd.exe", "pwsh"} {
 		if spec, _ := parse(t, build+"      - x\nenv:\n  shell: "+s+"\n"); spec.Env.Shell != s {
@@ -438,6 +455,7 @@ func TestWild19Shell(t *testing.T) {
 	}
 }
 
+// In the wild: 20.
 func TestWild20BackgroundCommandIsOneItem(t *testing.T) {
 	const dockerd = "nohup dockerd --host=unix:///var/run/docker.sock --host=tcp://127.0.0.1:2375 --storage-driver=overlay2 &"
 	spec, problems := parse(t, build+"      - "+dockerd+"\n      - timeout 15 sh -c \"until docker info; do echo .; sleep 1; done\"\n")
@@ -446,6 +464,7 @@ func TestWild20BackgroundCommandIsOneItem(t *testing.T) {
 	}
 }
 
+// In the wild: 21, 22.
 func TestWild21To22ValuesAreLiteralAndSecretsParse(t *testing.T) {
 	spec, _ := parse(t, `version: 0.2
 env:
