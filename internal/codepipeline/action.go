@@ -117,8 +117,22 @@ func (m *importer) approval(a, c value, out *mapping) {
 	if minutes := a.get("timeoutInMinutes").text(); minutes != "" {
 		out.text("timeout", minutes+"m")
 	}
+	m.notify(c.get("NotificationArn"), out)
 	m.note(Approximated, a.path, "whoever may write to the repository approves: name approvers for fewer")
-	c.left("CustomData", "ExternalEntityLink")
+	c.left("CustomData", "ExternalEntityLink", "NotificationArn")
+}
+
+// notify maps the topic that an approval tells. A name that the template makes
+// up can't be known here.
+func (m *importer) notify(topic value, out *mapping) {
+	switch arn := topic.text(); {
+	case arn == "":
+	case strings.HasPrefix(arn, "arn:") && !strings.ContainsAny(arn, " \t,;{}"):
+		out.text("notify", "sns:"+arn)
+		m.note(NeedsAction, topic.path, "the server needs a notification target of that topic in slipway.yaml")
+	default:
+		m.note(Dropped, topic.path, "the topic isn't an ARN: name it as notify: sns:ARN")
+	}
 }
 
 func (m *importer) codeDeploy(c value, out *mapping) {
