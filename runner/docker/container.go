@@ -295,16 +295,22 @@ func (b *box) Remove() {
 
 func (b *box) remove(ctx context.Context) {
 	log := b.engine.options.Log
+	reusable := ordinary(b.spec)
 	if b.id != "" {
 		if err := b.engine.api.ContainerRemove(ctx, b.id, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !isNotFound(err) {
 			log.Warn("build container left behind", "job", b.spec.Build, "error", err)
+			reusable = false
 		}
 	}
 	if b.stream != nil {
 		b.stream.conn.Close()
 	}
 	b.removeServices(ctx)
-	b.engine.dropNetwork(ctx, b.network)
+	if reusable {
+		b.engine.leave(ctx, b.network)
+	} else {
+		b.engine.dropNetwork(ctx, b.network)
+	}
 	if b.spec.Folder == "" {
 		return
 	}

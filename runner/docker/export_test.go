@@ -34,6 +34,9 @@ func Waiting(ctx context.Context, e *Engine) string {
 	return ""
 }
 
+// Settle waits for what goes on in the background.
+func Settle(e *Engine) { e.wg.Wait() }
+
 // Cool is what happens long after the last build.
 func Cool(e *Engine) { e.cooled() }
 

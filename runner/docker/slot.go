@@ -33,6 +33,10 @@ type slots struct {
 	list []*slot
 	next wish // of the last build
 	cool *time.Timer
+	// free are networks that no container is on any more, for slots to come: a
+	// network can be lent again, a container's namespace on it can't.
+	free   []string
+	closed bool // nothing more is kept
 }
 
 // take takes a slot out: the first that fits, else none.
@@ -102,7 +106,7 @@ func (e *Engine) rename(ctx context.Context, b *box) {
 func (e *Engine) network(ctx context.Context) (string, error) {
 	found := e.slots.take(func(s *slot) bool { return s.want == (wish{}) })
 	if found == nil {
-		return e.makeNetwork(ctx)
+		return e.anyNetwork(ctx)
 	}
 	select {
 	case <-found.done:
@@ -128,6 +132,7 @@ func (e *Engine) expect(s runner.Spec) {
 // cooled goes back to networks alone: it is long since anything was built.
 func (e *Engine) cooled() {
 	e.slots.hope(wish{})
+	e.dropFree()
 	for range e.options.Prepared {
 		e.prepare() // which takes the place of one with a container
 	}
@@ -178,7 +183,7 @@ func (s *slots) reserve(most int) (made, old *slot) {
 func (e *Engine) fill(ctx context.Context, s *slot) {
 	defer close(s.done)
 	var err error
-	if s.network, err = e.makeNetwork(ctx); err != nil {
+	if s.network, err = e.anyNetwork(ctx); err != nil {
 		e.options.Log.Warn("no network prepared for the next build", "error", err)
 		return
 	}
@@ -202,6 +207,54 @@ func (e *Engine) fill(ctx context.Context, s *slot) {
 	}
 	s.spare = b
 	s.rest = e.rest(b)
+}
+
+// anyNetwork is one that a build has left, behind a firewall that has been
+// looked after, or else a new one.
+func (e *Engine) anyNetwork(ctx context.Context) (string, error) {
+	if left := e.slots.reuse(); left != "" {
+		e.firewall.raise(ctx)
+		return left, nil
+	}
+	return e.makeNetwork(ctx)
+}
+
+func (s *slots) reuse() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.free) == 0 {
+		return ""
+	}
+	last := len(s.free) - 1
+	left := s.free[last]
+	s.free = s.free[:last]
+	return left
+}
+
+// leave takes back the network of a container that is gone: for the next build,
+// or away if enough are free.
+func (e *Engine) leave(ctx context.Context, network string) {
+	if network == "" || e.slots.keep(network, e.options.Prepared) {
+		return
+	}
+	e.dropNetwork(ctx, network)
+}
+
+func (s *slots) keep(network string, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.free) >= most {
+		return false
+	}
+	s.free = append(s.free, network)
+	return true
+}
+
+// dropFree takes away the networks that builds have left, in the background.
+func (e *Engine) dropFree() {
+	for n := e.slots.reuse(); n != ""; n = e.slots.reuse() {
+		e.background(func(ctx context.Context) { e.dropNetwork(ctx, n) })
+	}
 }
 
 // rest keeps a container alive that waits, until the result is called.
@@ -234,9 +287,19 @@ func (e *Engine) discard(ctx context.Context, s *slot) {
 func (e *Engine) discardAll(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	e.slots.close()
+	for n := e.slots.reuse(); n != ""; n = e.slots.reuse() {
+		wg.Go(func() { e.dropNetwork(ctx, n) })
+	}
 	for s := e.slots.take(anySlot); s != nil; s = e.slots.take(anySlot) {
 		wg.Go(func() { e.discard(ctx, s) })
 	}
+}
+
+func (s *slots) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 }
 
 func anySlot(*slot) bool { return true }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,28 @@ func TestSpareServesTheNextBuild(t *testing.T) {
 		if b.Status != pipeline.BuildSucceeded || !strings.Contains(sink.Text(), "\n"+want+"\n") || !strings.Contains(sink.Text(), "\nbuildspec.yml\nleft\n") {
 			t.Errorf("build %d: got %s:\n%s", i, b.Status, sink.Text())
 		}
+	}
+	shut(t, e)
+	checkNothingLeft(t, e)
+}
+
+// A network whose container is gone serves a later build: making one and
+// removing it costs the engine as much as a build. No two builds are on one at
+// a time, and what was on it once is gone.
+func TestNetworksAreLentAgain(t *testing.T) {
+	image := runnertest.BusyboxImage(t)
+	e := sparing(t)
+	seen := map[string]int{}
+	for range 5 {
+		_, sink := build(t, e, image, "ip -4 addr show eth0 | grep -o 'inet [0-9.]*'", "nc -w 1 127.0.0.1 4711 </dev/null && echo REACHED\n(nc -l -p 4711 &)")
+		seen[regexp.MustCompile(`inet [0-9.]+`).FindString(sink.Text())]++
+		if strings.Contains(sink.Text(), "\nREACHED") {
+			t.Errorf("a build reached what another left:\n%s", sink.Text())
+		}
+		docker.Settle(e)
+	}
+	if len(seen) > 2 || seen[""] > 0 { // the one in use, and the one that waits
+		t.Errorf("five builds had the networks %v, want two in turns", seen)
 	}
 	shut(t, e)
 	checkNothingLeft(t, e)
