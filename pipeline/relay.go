@@ -53,6 +53,8 @@ type Relay struct {
 	log    *slog.Logger
 	// well is since when the queue has answered without a break.
 	well time.Time
+	// swept is when the outboxes were looked at last.
+	swept time.Time
 }
 
 // NewRelay wires one. lease is that of the jobs.
@@ -151,10 +153,15 @@ func (r *Relay) Run(ctx context.Context, interval time.Duration) error {
 	}
 }
 
-// sweepAge leaves a Board to the server that has just committed to it.
+// sweepAge leaves a Board to the server that has just committed to it. To look
+// more often than that would find nothing more.
 const sweepAge = 2 * time.Second
 
 func (r *Relay) sweep(ctx context.Context) error {
+	if r.now().Sub(r.swept) < sweepAge {
+		return nil
+	}
+	r.swept = r.now()
 	boards, err := r.outbox.Dirty(ctx, sweepAge)
 	if err != nil {
 		return err

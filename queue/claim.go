@@ -21,7 +21,7 @@ const (
 	readSlice = 10 * time.Second
 	// lookAgain is how often a waiting claim looks for jobs that were delayed
 	// since it looked; what it knew of then it looks for when it is due.
-	lookAgain = 10 * time.Second
+	lookAgain = 30 * time.Second
 	// slotSlack is how much longer than its claim a slot counts as waiting.
 	slotSlack = 2 * time.Second
 )

@@ -170,16 +170,16 @@ func (j *Jobs) Lost(ctx context.Context, n int) ([]pipeline.Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n <= 0 {
+		return nil, nil
+	}
+	answers, err := j.sweep(ctx, classes, n)
+	if err != nil {
+		return nil, err
+	}
 	var lost []pipeline.Job
-	for _, c := range classes {
-		if len(lost) >= n {
-			break
-		}
-		found, err := j.run(ctx, sweepClass, class(c), j.lease.Milliseconds(), n-len(lost)).StringSlice()
-		if err != nil {
-			return lost, fmt.Errorf("looking for lost jobs of class %q: %w", c, err)
-		}
-		for i := 0; i+1 < len(found); i += 2 {
+	for _, found := range answers {
+		for i := 0; i+1 < len(found) && len(lost) < n; i += 2 {
 			job, err := decodeJob(found[i], found[i+1])
 			if err != nil {
 				return lost, err
@@ -188,6 +188,32 @@ func (j *Jobs) Lost(ctx context.Context, n int) ([]pipeline.Job, error) {
 		}
 	}
 	return lost, nil
+}
+
+// sweep asks for the lost jobs of each class, all in one round trip: this is
+// what a server that has nothing to do does every second.
+func (j *Jobs) sweep(ctx context.Context, classes []string, n int) ([][]string, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	asked := make([]*redis.Cmd, len(classes))
+	_, _ = j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error { // each answer has its own error
+		for i, c := range classes {
+			asked[i] = sweepClass.EvalSha(ctx, p, []string{class(c).base()}, j.lease.Milliseconds(), n)
+		}
+		return nil
+	})
+	var answers [][]string
+	for i, c := range classes {
+		found, err := asked[i].StringSlice()
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			found, err = j.run(ctx, sweepClass, class(c), j.lease.Milliseconds(), n).StringSlice()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking for lost jobs of class %q: %w", c, err)
+		}
+		answers = append(answers, found)
+	}
+	return answers, nil
 }
 
 // Classes are all classes that a job or worker was seen for.
