@@ -174,6 +174,9 @@ func readFile(root *os.Root, name string, limit int64) ([]byte, error) {
 // environment resolves secrets and writes the state that commands begin with.
 func (r *build) environment() error {
 	r.log.line("Processing environment variables")
+	if buildspec.WindowsShell(r.spec.Env.Shell) {
+		return &pipeline.UserError{Code: codeYAML, Msg: fmt.Sprintf("env.shell: %s is a shell of Windows images, builds run on Linux", r.spec.Env.Shell)}
+	}
 	if r.spec.Env.Shell != "" {
 		r.shell.kind = shellKind(r.spec.Env.Shell)
 	}

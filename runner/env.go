@@ -49,7 +49,22 @@ func (r *build) around(vars []pipeline.Variable) []pipeline.Variable {
 			all = append(all, v)
 		}
 	}
-	return slices.Concat(all, vars, last)
+	return slices.Concat(all, sameRegion(vars), vars, last)
+}
+
+// sameRegion is the variable of the region that vars lack, with the value of
+// the other: AWS's tools prefer AWS_REGION, which would undo a region that only
+// AWS_DEFAULT_REGION states.
+func sameRegion(vars []pipeline.Variable) []pipeline.Variable {
+	other := map[string]string{"AWS_REGION": "AWS_DEFAULT_REGION", "AWS_DEFAULT_REGION": "AWS_REGION"}
+	var twin []pipeline.Variable
+	for _, v := range vars {
+		if name, ok := other[v.Name]; ok {
+			v.Name = name
+			twin = append(twin, v)
+		}
+	}
+	return twin
 }
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

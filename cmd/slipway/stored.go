@@ -84,7 +84,7 @@ func lookUp(ctx context.Context, from secrets.Source, spec *buildspec.Spec, vars
 	fill := filler(spec, vars)
 	var out []pipeline.StoredValue
 	add := func(v pipeline.StoredValue, ref secrets.Ref, key, missing string) error {
-		ref.Name, ref.Stage = fill(ref.Name), fill(ref.Stage)
+		ref.Name, ref.Stage, missing = fill(ref.Name), fill(ref.Stage), fill(missing)
 		if v.Refused = refused(ref.Name); v.Refused == "" {
 			value, err := from.Lookup(ctx, ref)
 			if err == nil {

@@ -33,7 +33,7 @@ env:
     C: "prod-db:user::v1"
     D: forbidden
     E: "$OWN/$NOBODY:user"
-    F: "prod-db:nosuch"
+    F: "${STAGE}-db:nosuch"
 phases:
   build: {commands: [x]}
 `
@@ -54,7 +54,7 @@ func TestStoredValues(t *testing.T) {
 		"$OWN/$NOBODY:user": "own/${NOBODY}||",
 	}
 	refused := map[string]string{
-		"/other/q": `may not read "/other/q"`, "forbidden": "forbidden: AccessDeniedException: not you", "prod-db:nosuch": "can't find the specified secret",
+		"/other/q": `may not read "/other/q"`, "forbidden": "forbidden: AccessDeniedException: not you", "${STAGE}-db:nosuch": "can't find the specified secret: prod-db:nosuch",
 	}
 	if len(got) != len(want)+len(refused) {
 		t.Errorf("got %d values: %+v", len(got), got)

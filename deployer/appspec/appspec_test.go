@@ -333,6 +333,7 @@ func TestInTheWild(t *testing.T) {
 		{"29 unrelated product", "name: x\nsteps: []\n", "1 APPSPEC_VERSION, 1 APPSPEC_OS, 1 key_unknown, 2 key_unknown", nil},
 		{"30 version 0", "version: 0\nos: linux\n", "", nil},
 		{"31 ubuntu", "version: 0.0\nos: ubuntu\n", "2 APPSPEC_OS", nil},
+		{"32 behaviour below a key of its own", header + "defaults:\n  file_exists_behavior: OVERWRITE\n", "4 key_unknown", nil},
 		{"32 overwrite in an entry", header + "files:\n - source: /\n   destination: /a\n   overwrite: yes\n   file_exists_behavior: RETAIN\n", "6 key_unknown, 7 key_unknown", nil},
 		{"33 sources", header + "files:\n - {source: x/, destination: /a}\n - {source: ./x, destination: /b}\n - {source: ., destination: /c}\n - {source: ./*, destination: /d}\n", "7 files_glob",
 			func(s *Spec) bool {

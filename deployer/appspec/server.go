@@ -349,6 +349,10 @@ func (p *parser) extraKey(e specfile.Entry, top fields) {
 		p.Warnf(e.At, "APPSPEC_KIND", "%s is for ECS or Lambda, the os in line %d for servers: it is ignored", e.Key, top["os"].At.Line)
 		return
 	}
+	if inner, ok := byKey(p.Map(onlyMap(e.Value), e.Key))["file_exists_behavior"]; ok && e.Key != "hooks" {
+		p.report(inner.At, specfile.Warning, "KEY_UNKNOWN", inner.Path+" has no meaning here", "write file_exists_behavior at the top level")
+		return
+	}
 	if p.options.AWS || !slices.Contains(Events, e.Key) || !hasLocations(e.Value) {
 		p.unknown(e, "KEY_UNKNOWN", "unknown key "+e.Key+", it is ignored", append(slices.Clone(topKeys), Events...))
 		return

@@ -45,6 +45,9 @@ func (f *File) syntaxHint(message string, line, from int) string {
 	if h := f.breakHint(message, line); h != "" {
 		return h
 	}
+	if strings.Contains(message, "',' or") || strings.Contains(message, "node content") && strings.HasPrefix(f.Line(1), "{") {
+		return f.commaHint(line)
+	}
 	if strings.Contains(message, "expected") || strings.Contains(message, "mapping values") {
 		return "check the indentation of this line and of those above it; a command of several lines needs a | block"
 	}
@@ -58,10 +61,26 @@ var lineHints = []struct {
 	{tabbedIndent, "a tab can't indent YAML, use blanks"},
 	{regexp.MustCompile(`^ *\x{a0}`), "a no-break space can't indent YAML, use blanks"},
 	{regexp.MustCompile(`^~\s*$`), "delete the ~, which an editor shows behind the end of a file"},
-	{regexp.MustCompile(`\{\{|\{%`), "this looks like a template placeholder that was not filled in; quote the value or render the file first"},
+	{regexp.MustCompile(`\{\{|\{%|^\s*%\{|<%`), "this looks like a template placeholder that was not filled in; quote the value or render the file first"},
 	{bracketCommand, "a value that starts with [ is a list to YAML; put the whole command in quotes"},
 	{quotedStart, "quotes must go round the whole value; put the whole command in quotes of the other kind"},
 	{reservedStart, "a value can't start with this character; put it in quotes"},
+}
+
+// commaHint is for JSON and for lists in brackets: what is missing stands before
+// the line where the parser stopped.
+func (f *File) commaHint(line int) string {
+	for n := line - 1; n > 0; n-- {
+		text := strings.TrimSpace(f.Line(n))
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		if strings.HasSuffix(text, ",") || strings.HasSuffix(text, "{") || strings.HasSuffix(text, "[") {
+			break
+		}
+		return "line " + itoa(n) + " may lack a comma at its end"
+	}
+	return "a comma or a closing bracket is missing"
 }
 
 // breakHint looks for what cuts a multi-line value in two.

@@ -24,6 +24,9 @@ func TestParseProblems(t *testing.T) {
 		{"invalid UTF-8", "a: b\nc: \xff\n", "2:4: invalid UTF-8 at line 2"},
 		{"comment in prose", "some words\n# more\nother words\n", "3:1: did not find expected <document start> at line 3 (check the indentation of this line and of those above it; a command of several lines needs a | block)"},
 		{"a quote that is not closed", "a:\n - \"b c\n - d\n", "4:1: found unexpected end of stream at line 4 (the quote that opens in line 2 is not closed)"},
+		{"JSON without a comma", "{\n  \"a\": true\n\n  \"b\": 1\n}\n", "4:6: did not find expected ',' or '}' at line 4 (line 2 may lack a comma at its end)"},
+		{"JSON that isn't closed", "{\n  \"a\": [1,\n", "3:1: did not find expected node content at line 3 (a comma or a closing bracket is missing)"},
+		{"directive of a template in JSON", "{\"a\": 1\n  %{ if x }\n}\n", "2:4: did not find expected ',' or '}' at line 2 (line 2: this looks like a template placeholder that was not filled in; quote the value or render the file first)"},
 		{"two documents", "a: 1\n---\nb: 2\n", "3:1: want one document, a second one starts at line 3 (a line --- starts a new document)"},
 		{"cycle", "a: &x [*x]\n", `1:8: anchor "x" contains itself at line 1`},
 	}

@@ -18,7 +18,8 @@ const (
 )
 
 var (
-	shells    = []string{"sh", "bash", "dash", "ash", "zsh", "powershell", "pwsh", "cmd"}
+	shells    = []string{"sh", "bash", "dash", "ash", "zsh"}
+	windows   = []string{"powershell", "pwsh", "cmd"}
 	shellName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	envKeys   = []string{"shell", "variables", "parameter-store", "secrets-manager", "exported-variables", "git-credential-helper"}
 )
@@ -66,11 +67,22 @@ func (p *parser) oldEnv(e specfile.Entry) {
 
 func (p *parser) shell(e specfile.Entry) string {
 	text := strings.TrimSpace(p.text(e))
-	base := strings.TrimSuffix(strings.ToLower(path.Base(text)), ".exe")
-	if text != "" && !slices.Contains(shells, base) {
+	switch {
+	case text == "":
+	case WindowsShell(text):
+		p.Report(e.Value, warning(CodeShell, fmt.Sprintf("%s: %s is a shell of Windows images, builds run on Linux and this one will fail", e.Path, text), ""))
+	case !slices.Contains(shells, shellBase(text)):
 		p.bad(e.Value, e.Path, fmt.Errorf("want bash, sh, /bin/sh, powershell.exe or cmd.exe, have %q", text))
 	}
 	return text
+}
+
+// WindowsShell reports whether a value of env.shell is a shell of Windows
+// images, which a buildspec may name and no runner has.
+func WindowsShell(shell string) bool { return slices.Contains(windows, shellBase(shell)) }
+
+func shellBase(shell string) string {
+	return strings.TrimSuffix(strings.ToLower(path.Base(shell)), ".exe")
 }
 
 // variables reads a map of plaintext variables, whose values keep their source

@@ -46,6 +46,7 @@ const (
 	CodeTag        = "tag-in-command"
 	CodeNoEffect   = "no-effect"
 	CodeExport     = "not-exported"
+	CodeShell      = "windows-shell"
 	// CodeNoFiles is the status code with which the build will fail when its
 	// artifacts are collected.
 	CodeNoFiles = "CLIENT_ERROR"
@@ -221,7 +222,15 @@ func (p *parser) doubtful(n *yaml.Node, problem specfile.Problem) {
 }
 
 func (p *parser) unknown(e specfile.Entry, known ...string) {
-	p.doubtful(e.At, p.UnknownProblem(e, known))
+	problem := p.UnknownProblem(e, known)
+	switch {
+	case problem.Hint != "":
+	case e.Key == "fail-fast" && slices.Contains(known, "fast-fail"):
+		problem.Hint = "did you mean fast-fail?"
+	case slices.Contains(topKeys, e.Key):
+		problem.Hint = e.Key + " belongs at the top level"
+	}
+	p.doubtful(e.At, problem)
 }
 
 // isMap reports whether the block is a map or empty; hint says where its texts

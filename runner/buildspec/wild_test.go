@@ -372,6 +372,8 @@ func TestWild13UnknownThings(t *testing.T) {
 		{build + "      - x\nartefacts: {files: x}\n", "6:1: warning: unknown key artefacts, it has no effect (did you mean artifacts?)"},
 		{build + "      - x\n\u00a0\u00a0env: {}\n", "6:1: warning: unknown key \u00a0\u00a0env, it has no effect (there is a no-break space in it, which is no indentation; use blanks)"},
 		{build + "      - x\nenv: {image: x}\n", "6:7: warning: unknown key env.image"},
+		{build + "      - x\nartifacts: {files: x, reports: {}}\n", "6:23: warning: unknown key artifacts.reports (reports belongs at the top level)"},
+		{build + "      - x\nbatch: {fail-fast: yes, build-list: [{identifier: a}]}\n", "6:9: warning: unknown key batch.fail-fast (did you mean fast-fail?)"},
 		{build + "      - x\nartifacts: {type: zip, files: x}\n", "6:13: warning: artifacts.type has no effect in version 0.2"},
 		{"version: 0.2\nbuild: {commands: [x]}\n", "1:1: warning: phases: missing, the build runs no command"},
 	}
@@ -445,9 +447,15 @@ func TestWild16To18ItemsStayWhole(t *testing.T) {
 
 // In the wild: 19.
 func TestWild19Shell(t *testing.T) {
-	for _, s := range []string{"bash", "/bin/bash", "sh", "/bin/sh", "powershell.exe", "cmd.exe", "pwsh"} {
-		if spec, _ := parse(t, build+"      - x\nenv:\n  shell: "+s+"\n"); spec.Env.Shell != s {
-			t.Errorf("%s: got %q", s, spec.Env.Shell)
+	for _, s := range []string{"bash", "/bin/bash", "sh", "/bin/sh"} {
+		if spec, problems := parse(t, build+"      - x\nenv:\n  shell: "+s+"\n"); spec.Env.Shell != s || len(problems) > 0 {
+			t.Errorf("%s: got %q, %v", s, spec.Env.Shell, problems)
+		}
+	}
+	for _, s := range []string{"powershell.exe", "cmd.exe", "pwsh", "powershell"} {
+		spec, problems := parse(t, build+"      - x\nenv:\n  shell: "+s+"\n")
+		if spec.Env.Shell != s || len(problems) != 1 || !strings.Contains(problems[0].String(), "7:10: warning: env.shell: "+s+" is a shell of Windows images") {
+			t.Errorf("%s: got %q, %v", s, spec.Env.Shell, problems)
 		}
 	}
 	if got := refused(t, build+"      - x\nenv:\n  shell: fish\n"); !strings.Contains(got, `7:10: env.shell: want bash`) {

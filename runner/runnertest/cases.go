@@ -142,6 +142,23 @@ var cases = []conformance{
 		status: pipeline.BuildSucceeded, output: "a\n",
 	},
 	{
+		name: "a region that a project sets under one name counts under both", spec: spec("  build:\n    commands: ['echo $AWS_REGION $AWS_DEFAULT_REGION']\n"),
+		change: func(o *pipeline.BuildOrder) {
+			o.BuiltIn = []pipeline.Variable{{Name: "AWS_REGION", Value: "local"}, {Name: "AWS_DEFAULT_REGION", Value: "local"}}
+			o.Variables = []pipeline.Variable{{Name: "AWS_DEFAULT_REGION", Value: "eu-west-1"}}
+		},
+		status: pipeline.BuildSucceeded, output: "eu-west-1 eu-west-1\n",
+	},
+	{
+		name: "regions that are set apart stay apart", spec: "version: 0.2\nenv: {variables: {AWS_REGION: a, AWS_DEFAULT_REGION: b}}\nphases:\n  build:\n    commands: ['echo $AWS_REGION $AWS_DEFAULT_REGION']\n",
+		status: pipeline.BuildSucceeded, output: "a b\n",
+	},
+	{
+		name: "a shell of Windows is refused", spec: "version: 0.2\nenv: {shell: powershell.exe}\nphases:\n  build:\n    commands: ['Write-Host hi']\n",
+		phases: "PROVISIONING S, DOWNLOAD_SOURCE F, FINALIZING S, COMPLETED", status: pipeline.BuildFailed,
+		code: "YAML_FILE_ERROR", message: "env.shell: powershell.exe is a shell of Windows images",
+	},
+	{
 		name: "C23 project over buildspec", spec: "version: 0.2\nenv:\n  variables:\n    V: a\nphases:\n  build:\n    commands: ['echo $V']\n",
 		change: variables(pipeline.Variable{Name: "V", Value: "b"}),
 		status: pipeline.BuildSucceeded, output: "b\n",
