@@ -2,7 +2,7 @@
 // the floor of each aim, taking turns in the same run, and prints both with
 // their ratio. Absolute figures differ from machine to machine, ratios hardly.
 //
-//	go run ./bench/run [-only webhook,build,push,queue,log,idle,page,deploy] [-slipway bin/slipway] [-json FILE]
+//	go run ./bench/run [-only webhook,build,push,queue,log,source,files,idle,page,deploy] [-slipway bin/slipway] [-json FILE]
 package main
 
 import (
@@ -45,7 +45,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	s := settings{say: func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }}
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	only := flags.String("only", "webhook,build,push,queue,log,idle,page,deploy", "what to measure, comma-separated")
+	only := flags.String("only", "webhook,build,push,queue,log,source,files,idle,page,deploy", "what to measure, comma-separated")
 	flags.StringVar(&s.slipway, "slipway", "", "the slipway `binary`; empty: build it first")
 	flags.StringVar(&s.jsonFile, "json", "", "write the results to this `file`, too")
 	flags.IntVar(&s.clients, "clients", 32, "webhook: keep-alive connections")
@@ -81,6 +81,8 @@ var benchmarks = []struct {
 	{"push", benchPush},
 	{"queue", benchQueue},
 	{"log", benchLog},
+	{"source", benchSource},
+	{"files", benchFiles},
 	{"idle", benchIdle},
 	{"page", benchPage},
 	{"deploy", benchDeploy},

@@ -78,15 +78,19 @@ func (u *server) open(ctx context.Context, path string) (io.ReadCloser, error) {
 // push commits a buildspec with one command, pushes it and answers with the
 // commit.
 func (u *server) push(ctx context.Context, command string) (string, error) {
-	if err := os.MkdirAll(u.work, 0o755); err != nil {
-		return "", err
-	}
 	u.pushes++
 	quoted, err := json.Marshal(command)
 	if err != nil {
 		return "", err
 	}
-	spec := fmt.Sprintf("# push %d\nversion: 0.2\nphases:\n  build:\n    commands:\n      - %s\n", u.pushes, quoted)
+	return u.pushSpec(ctx, fmt.Sprintf("# push %d\nversion: 0.2\nphases:\n  build:\n    commands:\n      - %s\n", u.pushes, quoted))
+}
+
+// pushSpec is push with a buildspec that differs from those before.
+func (u *server) pushSpec(ctx context.Context, spec string) (string, error) {
+	if err := os.MkdirAll(u.work, 0o755); err != nil {
+		return "", err
+	}
 	if err := os.WriteFile(filepath.Join(u.work, "buildspec.yml"), []byte(spec), 0o644); err != nil {
 		return "", err
 	}
