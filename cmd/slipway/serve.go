@@ -136,7 +136,7 @@ func (a *app) serverLog(cfg config.Config) *slog.Logger {
 	out := m.Writer(a.stderr)
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(cfg.Log)) // checked with the configuration
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
+	return slog.New(newRepeats(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})))
 }
 
 func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, s serving) error {
