@@ -55,9 +55,9 @@ type Access struct {
 	// requests may call this server; loopback names and the external URL's host
 	// always may.
 	Hosts []string
-	// Git reports whether a job's own credential may use a repository below
-	// /git/; nil: only admin tokens may.
-	Git func(ctx context.Context, user, password, path string, write bool) bool
+	// Git reports whether a request below /git/ has a credential of the git host
+	// itself, such as a job's; nil: there are none.
+	Git func(r *http.Request) bool
 	// Agent is the name of the agent whose own token this is; ErrNotFound:
 	// nobody's. nil: agents have no tokens of their own.
 	Agent func(ctx context.Context, token string) (name string, err error)
@@ -317,29 +317,4 @@ func (g *guard) token(token string) *principal {
 		}
 	}
 	return found
-}
-
-// gitAccess lets a request pass to the git host: with an admin token, or with
-// what a job was given for its repository.
-func (s *Server) gitAccess(c *gin.Context) {
-	user, password, ok := c.Request.BasicAuth()
-	if !ok {
-		password, ok = bearer(c.Request)
-	}
-	path := c.Param("path")
-	write := strings.HasSuffix(path, "/git-receive-pack") || c.Query("service") == "git-receive-pack"
-	p := s.guard.token(password)
-	allowed := ok && (p != nil && p.admin || s.guard.Git != nil && s.guard.Git(c.Request.Context(), user, password, path, write))
-	if err := s.guard.cross.Check(c.Request); err != nil {
-		allowed = false
-	}
-	if write && c.Request.Method == http.MethodPost {
-		defer s.record(c, p)()
-	}
-	if !allowed {
-		c.Header("WWW-Authenticate", `Basic realm="slipway"`)
-		c.AbortWithStatus(http.StatusUnauthorized)
-		return
-	}
-	s.Git.ServeHTTP(c.Writer, c.Request)
 }

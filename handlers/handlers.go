@@ -156,9 +156,9 @@ func (s *Server) ObserveBuild(b pipeline.Build) { s.metrics.build(b, s.Now()) }
 
 // forges are the names by which a delivery may be found.
 func (s *Server) forges() []string {
-	names := []string{"local"}
+	names := []string{builtIn}
 	for name := range s.Hooks {
-		if name != "local" {
+		if name != builtIn {
 			names = append(names, name)
 		}
 	}

@@ -19,7 +19,7 @@ type gitHost struct {
 	log   *slog.Logger
 }
 
-// ServeHTTP is the host's, which checks the token again.
+// ServeHTTP serves a request that was let in; see handlers.Access.
 func (h gitHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if owner, name, ok := h.pushed(r); ok {
 		// The host's answer to a name that can't be a repository's is 404.
@@ -27,7 +27,7 @@ func (h gitHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.log.WarnContext(r.Context(), "a pushed repository can't be made", "repo", owner+"/"+name, "error", err)
 		}
 	}
-	h.Host.ServeHTTP(w, r)
+	h.Serve(w, r)
 }
 
 // pushed is the repository that the request is the beginning of a push to:

@@ -21,8 +21,8 @@ func TestFirstPushMakesTheRepository(t *testing.T) {
 		made                       int
 	}{
 		{"a push", "/git/me/hello.git/info/refs", "git-receive-pack", "right", http.StatusOK, 1},
-		{"a push with a wrong token", "/git/me/hello.git/info/refs", "git-receive-pack", "wrong", http.StatusUnauthorized, 0},
-		{"a push without a token", "/git/me/hello.git/info/refs", "git-receive-pack", "", http.StatusUnauthorized, 0},
+		{"a push with a wrong token", "/git/me/hello.git/info/refs", "git-receive-pack", "wrong", http.StatusNotFound, 0},
+		{"a push without a token", "/git/me/hello.git/info/refs", "git-receive-pack", "", http.StatusNotFound, 0},
 		{"a fetch", "/git/me/hello.git/info/refs", "git-upload-pack", "right", http.StatusNotFound, 0},
 		{"a name that leaves the folder", "/git/../hello.git/info/refs", "git-receive-pack", "right", http.StatusNotFound, 0},
 		{"a path that is too deep", "/git/me/my/hello.git/info/refs", "git-receive-pack", "right", http.StatusNotFound, 0},

@@ -278,8 +278,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 			SessionKey:  derive(p.cfg, "sessions"), OpenReading: openReads, Agent: p.admission.AgentOf,
 			Tokens: p.store, Notes: p.store, Audit: p.store, Forges: p.forges.permissions(), Login: login,
 			Environment: p.environment,
-			// The git host checks its own tokens, those of jobs among them.
-			Git: func(context.Context, string, string, string, bool) bool { return true },
+			Git:         p.host.Allowed,
 		},
 		Setup:  appSetup{p.cfg, p.forges.github},
 		Checks: p.checks(), QueueDepths: p.depths, Standing: p.standing, ExternalURL: p.cfg.ExternalURL, Version: version, Log: p.log,

@@ -38,17 +38,22 @@ type service struct {
 // ServeHTTP serves /git/OWNER/NAME.git/... to whoever has a token, as the
 // password of HTTP Basic or as a Bearer token.
 func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, ok := serviceOf(r); ok && !h.Allowed(r) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="slipway", charset="UTF-8"`)
+		http.Error(w, "a valid token is wanted as the password", http.StatusUnauthorized)
+		return
+	}
+	h.Serve(w, r)
+}
+
+// Serve is ServeHTTP for a request whose sender was found to be allowed.
+func (h *Host) Serve(w http.ResponseWriter, r *http.Request) {
 	s, ok := serviceOf(r)
 	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	login, allowed := h.allowed(r, s)
-	if !allowed {
-		w.Header().Set("WWW-Authenticate", `Basic realm="slipway", charset="UTF-8"`)
-		http.Error(w, "a valid token is wanted as the password", http.StatusUnauthorized)
-		return
-	}
+	login, _ := credentials(r)
 	if h.exists(s.owner, s.name) != nil {
 		http.NotFound(w, r)
 		return
@@ -101,24 +106,33 @@ func serviceOf(r *http.Request) (service, bool) {
 	return service{}, false
 }
 
-// allowed checks the token in constant time. The login is what the client says.
-func (h *Host) allowed(r *http.Request, s service) (login string, ok bool) {
-	login, given, basic := r.BasicAuth()
+// Allowed reports whether a request has a token of this host that may do what it
+// asks for: one of the host's, or a job's own.
+func (h *Host) Allowed(r *http.Request) bool {
+	s, ok := serviceOf(r)
+	if !ok {
+		return false
+	}
+	_, given := credentials(r)
+	for _, t := range h.o.Tokens {
+		if t != "" && same(t, given) {
+			return true
+		}
+	}
+	return !s.write && h.mayRead(given, s)
+}
+
+// credentials are the login that the client says it has, "" if it can't be one,
+// and the token.
+func credentials(r *http.Request) (login, token string) {
+	login, token, basic := r.BasicAuth()
 	if !basic {
-		given, _ = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		token, _ = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	}
 	if !forge.ValidName(login) {
 		login = ""
 	}
-	for _, t := range h.o.Tokens {
-		if t != "" && same(t, given) {
-			ok = true
-		}
-	}
-	if !ok && !s.write {
-		ok = h.mayRead(given, s)
-	}
-	return login, ok
+	return login, token
 }
 
 func same(a, b string) bool {
