@@ -57,6 +57,7 @@ type Orders interface {
 	Deploy(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.DeployOrder, error)
 	HTTP(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.HTTPOrder, error)
 	Batch(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.BatchOrder, error)
+	Fetch(ctx context.Context, j pipeline.Job, x pipeline.Execution) (*pipeline.FetchOrder, error)
 }
 
 // Service implements pipeline.Control for workers and pipeline.Jobs for the
@@ -205,6 +206,8 @@ func (s *Service) order(ctx context.Context, a *pipeline.Assignment, x pipeline.
 			a.HTTP, err = s.orders.HTTP(ctx, a.Job, x)
 		case pipeline.BatchJob:
 			a.Batch, err = s.orders.Batch(ctx, a.Job, x)
+		case pipeline.SourceJob:
+			a.Fetch, err = s.orders.Fetch(ctx, a.Job, x)
 		case pipeline.BuildJob:
 			a.Build, err = s.orders.Build(ctx, a.Job, x)
 		}

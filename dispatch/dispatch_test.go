@@ -205,6 +205,10 @@ func (o orders) Batch(context.Context, pipeline.Job, pipeline.Execution) (*pipel
 	return &pipeline.BatchOrder{}, nil
 }
 
+func (o orders) Fetch(context.Context, pipeline.Job, pipeline.Execution) (*pipeline.FetchOrder, error) {
+	return &pipeline.FetchOrder{}, nil
+}
+
 func (o orders) Deploy(context.Context, pipeline.Job, pipeline.Execution) (*pipeline.DeployOrder, error) {
 	return o.deploy, nil
 }

@@ -53,6 +53,7 @@ const (
 	approvalTimeout = 7 * 24 * time.Hour
 	deployTimeout   = 5 * 24 * time.Hour
 	requestTimeout  = 5 * time.Minute
+	fetchTimeout    = time.Hour
 )
 
 // timeout is an action's time limit.
@@ -70,6 +71,8 @@ func (r Rules) timeout(a Action) time.Duration {
 		return deployTimeout
 	case HTTPJob:
 		return requestTimeout
+	case SourceJob:
+		return fetchTimeout
 	}
 	return approvalTimeout
 }

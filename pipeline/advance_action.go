@@ -231,7 +231,7 @@ func (s *step) begin(x *Execution, t task) {
 	def, a := t.def, t.a
 	a.Status, a.QueuedAt = InProgress, s.e.At
 	a.Attempt++
-	if def.Category == Source {
+	if def.Category == Source && (x.Problem != nil || def.kind() == "") {
 		s.beginSource(x, a)
 		return
 	}
@@ -271,6 +271,8 @@ func (s *step) beginSource(x *Execution, a *ActionExecution) {
 // kind is the kind of the action's jobs; empty for one that no worker does.
 func (a Action) kind() JobKind {
 	switch {
+	case a.Category == Source && (a.Provider == RepositoryProvider || a.Provider == S3Provider):
+		return SourceJob
 	case a.Category == Source, a.Category == Approval:
 		return ""
 	case a.Batch != nil, a.Task != nil && a.Task.ID == "":
@@ -300,7 +302,7 @@ func (s *step) enqueue(x *Execution, t task, notBefore time.Time) {
 	} else {
 		a.Job = BuildID(x.ID, stage, a.Name, a.Attempt)
 	}
-	if a.Kind == BatchJob { // the server's own
+	if a.Kind == BatchJob || a.Kind == SourceJob { // the server's own
 		def.Labels, def.Compute, def.Concurrency = "", "", 0
 	}
 	a.Class = ClassOf(a.Kind, def.Labels, def.Compute)

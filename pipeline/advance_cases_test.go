@@ -606,6 +606,8 @@ func TestJobsOfProviders(t *testing.T) {
 		{Action{Category: BuildCat, Provider: CommandsProvider}, BuildJob, time.Hour},
 		{Action{Category: Deploy, Provider: CodeDeployProvider}, DeployJob, deployTimeout},
 		{Action{Category: Invoke, Provider: HTTPProvider}, HTTPJob, requestTimeout},
+		{Action{Category: Source, Provider: RepositoryProvider}, SourceJob, fetchTimeout},
+		{Action{Category: Source, Provider: S3Provider}, SourceJob, fetchTimeout},
 		{Action{Category: Invoke, Provider: "Lambda"}, "", 0},
 	} {
 		t.Run(fmt.Sprint(test.action.Category, test.action.Provider), func(t *testing.T) {

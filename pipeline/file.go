@@ -109,6 +109,8 @@ type reader struct {
 	triggers Triggers
 	nameAt   *yaml.Node
 	source   source
+	own      *sourceAt  // this repository, if the file names it
+	others   []sourceAt // the sources beside it
 	actions  []*actionAt
 	rules    []*actionAt
 	places   map[place]position
@@ -116,8 +118,8 @@ type reader struct {
 
 // source is this repository as the pipeline's first action.
 type source struct {
-	stage, name string
-	branch      string
+	stage, name, namespace string
+	branch                 string
 }
 
 // laterPipelineKeys are those of section 6 that nothing here acts on yet.
@@ -152,7 +154,7 @@ func (r *reader) later(n *yaml.Node, what string) {
 }
 
 func (r *reader) document() {
-	r.source = source{stage: "Source", name: DefaultSource}
+	r.source = source{stage: "Source", name: DefaultSource, namespace: DefaultSource}
 	var stages, on *yaml.Node
 	seen := map[string]bool{}
 	set := func(read func(specfile.Entry)) func(specfile.Entry) {
@@ -177,10 +179,7 @@ func (r *reader) document() {
 		r.on(on)
 	}
 	r.triggers.Branch, r.p.Branch = r.source.branch, r.source.branch
-	r.p.Stages = []Stage{{Name: r.source.stage, Actions: []Action{{
-		Name: r.source.name, Category: Source, Provider: GitProvider, RunOrder: 1,
-		Outputs: []string{r.source.name}, Namespace: namespaceOf(r.source.name),
-	}}}}
+	r.p.Stages = []Stage{r.sourceStage()}
 	if !seen["stages"] {
 		r.f.Errorf(r.f.Root, spStages, "stages is missing: want at least one")
 		return
@@ -295,24 +294,6 @@ func (r *reader) variable(v specfile.Entry, spec *VariableSpec) {
 	}, nil)
 	if spec.Required && hasDefault {
 		r.f.Errorf(v.Value, specfile.CodeValue, "%s: want a default or required, have both", v.Path)
-	}
-}
-
-// sources reads where the pipeline's files come from: this repository.
-func (r *reader) sources(e specfile.Entry) {
-	entries := r.f.Map(e.Value, e.Path)
-	if len(entries) == 0 && !specfile.IsNull(e.Value) {
-		r.f.Errorf(e.Value, specfile.CodeValue, "sources: want one, have none")
-	}
-	for i, s := range entries {
-		if i > 0 {
-			r.f.Errorf(s.At, notSupported, "%s: a second source is not supported yet", s.Path)
-			continue
-		}
-		r.source.name = r.named(s.At, "sources", artifactName, r.source.name)
-		r.keys(s.Value, s.Path, map[string]func(specfile.Entry){
-			"branch": func(b specfile.Entry) { r.source.branch = r.branch(b) },
-		}, []string{"s3", "image", "git", "repository", "github", "bitbucket", "local", "codecommit", "provider", "connection", "namespace", "clone", "depth", "submodules", "detect_changes"})
 	}
 }
 

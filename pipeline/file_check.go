@@ -41,6 +41,9 @@ func (x *actionAt) before(r *reader, other *actionAt) bool {
 
 func (r *reader) outputs() {
 	seen := map[string]bool{r.source.name: true}
+	for _, x := range r.others {
+		seen[x.action.Name] = true
+	}
 	for _, x := range r.actions {
 		a := r.get(x)
 		for _, item := range x.outputs {
@@ -95,13 +98,16 @@ func (r *reader) inputs(x *actionAt, used map[string]bool) {
 
 // made reports whether an action before x makes the artifact.
 func (r *reader) made(x *actionAt, name string) bool {
-	return name == r.source.name || slices.ContainsFunc(r.actions, func(o *actionAt) bool {
+	return r.isSource(name) || slices.ContainsFunc(r.actions, func(o *actionAt) bool {
 		return x.before(r, o) && slices.Contains(r.get(o).Outputs, name)
 	})
 }
 
 func (r *reader) notMade(name string) string {
 	known := []string{r.source.name}
+	for _, x := range r.others {
+		known = append(known, x.action.Name)
+	}
 	for _, o := range r.actions {
 		outputs := r.get(o).Outputs
 		if slices.Contains(outputs, name) {
@@ -115,35 +121,42 @@ func (r *reader) notMade(name string) string {
 	return "no action makes artifact " + name
 }
 
-// nearest is the artifact of the nearest action before x that makes any.
+// nearest is the artifact of the nearest action before x that makes any: its
+// first one. Several actions side by side are no answer.
 func (r *reader) nearest(x *actionAt) (string, bool) {
 	var names []string
-	stage, order := 0, 0
+	stage, order, makers := 0, 0, 0
 	for _, o := range r.actions {
 		a := r.get(o)
 		switch {
 		case !x.before(r, o) || len(a.Outputs) == 0:
 		case o.stage > stage || a.RunOrder > order:
-			stage, order, names = o.stage, a.RunOrder, slices.Clone(a.Outputs)
+			stage, order, makers, names = o.stage, a.RunOrder, 1, slices.Clone(a.Outputs)
 		case a.RunOrder == order:
+			makers++
 			names = append(names, a.Outputs...)
 		}
 	}
-	switch len(names) {
-	case 0:
+	switch {
+	case len(names) == 0:
 		return r.source.name, true
-	case 1:
+	case len(names) == 1:
 		return names[0], true
 	}
-	r.f.Report(x.at, specfile.Problem{Severity: specfile.Error, Code: spInput, Message: x.where + ": several artifacts are there to take in",
-		Hint: "say which with in: " + strings.Join(names, ", or ")})
-	return "", false
+	p := specfile.Problem{Severity: specfile.Error, Code: spInput, Message: x.where + ": several artifacts are there to take in",
+		Hint: "say which with in: " + strings.Join(names, ", or ")}
+	if makers == 1 {
+		p.Severity, p.Message = specfile.Warning, p.Message+", and it takes "+names[0]
+	}
+	r.f.Report(x.at, p)
+	return names[0], makers == 1
 }
 
 var reservedNamespaces = []string{"codepipeline", "variables", "slipway"}
 
 func (r *reader) namespaces() {
-	seen := map[string]string{namespaceOf(r.source.name): "the source"}
+	seen := map[string]string{}
+	r.sourceNamespaces(seen)
 	for _, x := range r.actions {
 		a := r.get(x)
 		at, hint := x.namespace, ""
@@ -202,8 +215,11 @@ func (r *reader) reference(x *actionAt, namespace, key string) (code, message st
 		return oneOf(key, []string{"PipelineExecutionId"})
 	case "slipway":
 		return oneOf(key, []string{"Name", "Seq", "ExecutionUrl", "TriggerType", "StartedBy"})
-	case namespaceOf(r.source.name):
+	case r.source.namespace:
 		return oneOf(key, sourceKeys)
+	}
+	if code, message, known := r.sourceReference(namespace, key); known {
+		return code, message
 	}
 	for _, o := range r.actions {
 		a := r.get(o)
@@ -259,7 +275,7 @@ func (r *reader) chosenByOthers(t text) {
 		return
 	}
 	_, _ = Expand(t.value, func(namespace, key string) (string, bool) { // its mistakes were reported
-		if namespace == namespaceOf(r.source.name) && slices.Contains(othersKeys, key) {
+		if namespace == r.source.namespace && slices.Contains(othersKeys, key) {
 			r.f.Report(t.at, specfile.Problem{Severity: specfile.Warning, Code: spDoubtful,
 				Message: fmt.Sprintf("%s: #{%s.%s} is chosen by whoever pushes, and the shell would run what is in it", t.where, namespace, key),
 				Hint:    "pass it in env, and write \"$NAME\" in the command"})

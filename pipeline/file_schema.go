@@ -75,8 +75,21 @@ func onSchema() schema {
 }
 
 func sourcesSchema() schema {
-	one := schema{"anyOf": []schema{{"type": "null"}, closed(schema{"branch": schema{"type": "string", "description": "Default: the repository's default branch."}})}}
-	return schema{"type": "object", "maxProperties": 1, "additionalProperties": one, "description": "This repository under a name. Default: app."}
+	namespace := naming(spaceName, "Default: the source's name.")
+	branch := schema{"type": "string", "description": "Default: the repository's default branch."}
+	origin := func(keys schema, needed ...string) schema {
+		one := closed(keys)
+		one["required"] = needed
+		return one
+	}
+	one := schema{"anyOf": []schema{
+		{"type": "null"},
+		closed(schema{"branch": branch, "namespace": namespace}),
+		origin(schema{"repository": schema{"type": "string", "description": "OWNER/NAME at the same git host."}, "branch": branch, "namespace": namespace}, "repository"),
+		origin(schema{"git": schema{"type": "string", "pattern": "^https://", "description": "A repository that anybody may read."}, "branch": branch, "namespace": namespace}, "git"),
+		origin(schema{"s3": schema{"type": "string", "pattern": `^[^/]+/.+\.(zip|tar|tgz|tar\.gz)$`, "description": "BUCKET/KEY of an archive."}, "namespace": namespace}, "s3"),
+	}}
+	return schema{"type": "object", "minProperties": 1, "maxProperties": maxSources, "additionalProperties": one, "description": "This repository under a name, and others beside it. Default: app."}
 }
 
 func stageSchema() schema {

@@ -31,6 +31,7 @@ on:
       branches: [main]
 sources:
   app: {branch: main}
+  config: {s3: cfg-bucket/prod.zip}
 stages:
   - name: Build
     actions:
@@ -86,7 +87,10 @@ func TestParseFile(t *testing.T) {
 			Name: "web", Mode: SupersededMode, File: ".slipway/web.yml", SupersedeApprovals: true, Branch: "main",
 			Variables: []VariableSpec{{Name: "REGION", Default: "eu-west-1"}, {Name: "LEVEL", Default: "info", Description: "log level"}, {Name: "TICKET", Required: true}},
 			Stages: []Stage{
-				{Name: "Source", Actions: []Action{{Name: "app", Category: Source, Provider: GitProvider, RunOrder: 1, Namespace: "app", Outputs: []string{"app"}}}},
+				{Name: "Source", Actions: []Action{{Name: "app", Category: Source, Provider: GitProvider, RunOrder: 1, Namespace: "app", Outputs: []string{"app"}}, {
+					Name: "config", Category: Source, Provider: S3Provider, RunOrder: 1, Namespace: "config", Outputs: []string{"config"},
+					Configuration: map[string]string{ConfigBucket: "cfg-bucket", ConfigObjectKey: "prod.zip"},
+				}}},
 				{Name: "Build", OnFailure: OnFailure{Retry: FailedActions}, Actions: []Action{
 					{
 						Name: "unit", Category: BuildCat, Provider: CodeBuildProvider, RunOrder: 1, Namespace: "unit", Inputs: []string{"app"}, Outputs: []string{"bundle", "reports"},
@@ -116,8 +120,8 @@ func TestParseFile(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(FilePipeline{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if line, column := got[0].At("Prod", "fleet.eu", ConfigGroup); line != 49 || column != 16 {
-		t.Errorf("group is at %d:%d, want 49:16", line, column)
+	if line, column := got[0].At("Prod", "fleet.eu", ConfigGroup); line != 50 || column != 16 {
+		t.Errorf("group is at %d:%d, want 50:16", line, column)
 	}
 }
 
@@ -198,7 +202,10 @@ func TestMistakesInFiles(t *testing.T) {
 6:5 SP205 stages[0].actions[1].in: this type of action takes no input artifact`},
 		{"SP206 unknown", actionsFile("  - {build: b, in: ap}\n"), "5:20 SP206 stages[0].actions[0].in: no action makes artifact ap"},
 		{"SP206 same order", actionsFile("  - parallel:\n    - {build: b, out: o}\n    - {build: c, in: o}\n"), "7:22 SP206 stages[0].actions[0].parallel[1].in: artifact o is made by action b, which isn't done before"},
-		{"SP206 ambiguous", actionsFile("  - {build: b, out: [o, p]}\n  - {build: c}\n"), "6:5 SP206 stages[0].actions[1]: several artifacts are there to take in (say which with in: o, or p)"},
+		{"SP206 ambiguous", actionsFile("  - {build: b, out: [o, p]}\n  - {build: c}\n"), `
+5:25 SP501 warning: no action takes in artifact p
+6:5 SP206 warning: stages[0].actions[1]: several artifacts are there to take in, and it takes o (say which with in: o, or p)`},
+		{"SP206 side by side", actionsFile("  - parallel: [{build: a, out: o}, {build: b, out: p}]\n  - {build: c}\n"), "6:5 SP206 stages[0].actions[1]: several artifacts are there to take in (say which with in: o, or p)"},
 		{"SP207", actionsFile("  - {build: b, out: o}\n  - {build: c, in: o, out: [o, app]}\n"), "6:29 SP207 artifact o is an output of two actions\n6:32 SP207 artifact app is an output of two actions"},
 		{"SP211", actionsFile("  - {build: b, timeout: 3d}\n  - {build: c, timeout: soon}\n  - {approve: p, timeout: 1m}\n"), `
 5:25 SP211 stages[0].actions[0].timeout: want 1m0s to 36h0m0s, have 3d
@@ -238,15 +245,26 @@ func TestMistakesInFiles(t *testing.T) {
 1:39 missing-key on.schedule[1]: cron is missing
 1:44 wrong-value on.schedule[1].tz: want a time zone such as Europe/Berlin, have "Mars"
 1:58 wrong-value on.schedule[2].cron: there is no such time`},
-		{"not supported yet", "extends: x\non: {comment: [{cron: x}], push: {tags: v}}\nsources: {app: {s3: b}, two: {}}\n" + stagesFile("- {name: S, matrix: {if: x}, needs: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
+		{"not supported yet", "extends: x\non: {comment: [{cron: x}], push: {tags: v}}\nsources: {app: {clone: x}}\n" + stagesFile("- {name: S, matrix: {if: x}, needs: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
 1:1 not-supported extends is not supported yet
 2:6 not-supported on.comment is not supported yet
-3:17 not-supported sources.app.s3 is not supported yet
-3:25 not-supported sources.two: a second source is not supported yet
+3:17 not-supported sources.app.clone is not supported yet
 6:13 not-supported stages[0].matrix is not supported yet
 6:30 not-supported stages[0].needs is not supported yet
 6:52 not-supported stages[0].actions[0]: actions of type helm are not supported yet (a run action can do it with commands)
 6:73 not-supported stages[0].actions[1].secret is not supported yet`},
+		{"sources", "sources: {app: {}, a: {s3: b}, b: {s3: b/k.zip, branch: x}, c: {repository: x}, d: {git: \"http://h/x\"}, e: {git: \"https://u:p@h/x\"}, f: {}, g: {s3: b/k, namespace: app}, h: {s3: b/k.zip, git: \"https://h\"}}\n" + actionsFile("  - {build: x, in: [a, b, c, d, e], env: {A: \"#{b.CommitId}\"}}\n"), `
+1:28 SP203 sources.a.s3: want BUCKET/KEY of an object, have "b"
+1:49 SP203 sources.b: an object in a bucket has no branch
+1:77 SP203 sources.c.repository: want OWNER/NAME, have "x"
+1:90 SP203 sources.d.git: want an https address without a user or password, have "http://h/x"
+1:114 SP203 sources.e.git: want an https address without a user or password, have "https://u:p@h/x"
+1:134 SP203 sources.f: only one source is this repository (say what this one is with repository, git or s3)
+1:149 SP203 sources.g.s3: want the key of an archive, which ends in .zip, .tar, .tgz, .tar.gz, have "k"
+1:165 SP212 sources.g: the namespace app is that of source app already
+1:188 SP203 sources.h: a source is one thing, this one is s3 and git
+6:46 SP213 stages[0].actions[0].env.A: #{b.CommitId}: want one of VersionId, ETag, BucketName, ObjectKey`},
+		{"sources without this repository", "sources: {a: {s3: b/k.zip}}\n" + actionsFile("  - {build: b, in: a}\n"), "1:10 SP203 sources: one of them has to be this repository (add one with nothing but a branch, such as app: {branch: main})"},
 		{"parallel", actionsFile("  - {parallel: [], name: x}\n  - parallel: [{build: b, order: 2}]\n"), `
 5:16 SP103 stages[0].actions[0].parallel: want actions, have none
 5:20 unknown-key stages[0].actions[0].name: beside parallel only order is allowed
@@ -331,6 +349,7 @@ func TestFileSchema(t *testing.T) {
 		"on: {comment: []}\n" + actionsFile("  - {build: b}\n"):       false,
 		"on: {push: {tags: v1}}\n" + actionsFile("  - {build: b}\n"):  true,
 		"sources: {app: {s3: b}}\n" + actionsFile("  - {build: b}\n"): false,
+		"sources: {app: , c: {s3: b/c.zip}, d: {repository: a/b, branch: x}, e: {git: \"https://h/p\", namespace: n}}\n" + actionsFile("  - {build: b}\n"): true,
 		"slipway: 1\n": false,
 	} {
 		var value any

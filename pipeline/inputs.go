@@ -55,7 +55,7 @@ func (x *Execution) input(name string) (Input, bool) {
 			if i >= len(x.Stages) || !slices.Contains(def.Outputs, name) || x.Stages[i].Actions[j].Status != Succeeded {
 				continue
 			}
-			if def.Category == Source {
+			if def.Category == Source && def.kind() == "" {
 				return Input{Name: name, Source: true}, true
 			}
 			if a, ok := output(def, x.Stages[i].Actions[j].Artifacts, name); ok {

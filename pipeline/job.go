@@ -18,6 +18,8 @@ const (
 	// BatchJob reads the tasks of a batch, or combines their artifacts, at the
 	// server itself.
 	BatchJob JobKind = "batch"
+	// SourceJob fetches a source beside the repository, at the server itself.
+	SourceJob JobKind = "source"
 )
 
 // JobLimitBytes is the most that a job may take in the queue as JSON. A job
@@ -90,6 +92,21 @@ type Assignment struct {
 	Deploy *DeployOrder  `json:"deploy,omitempty"`
 	HTTP   *HTTPOrder    `json:"http,omitempty"`
 	Batch  *BatchOrder   `json:"batch,omitempty"`
+	Fetch  *FetchOrder   `json:"fetch,omitempty"`
+}
+
+// FetchOrder says what a source action fetches: the newest commit of a branch,
+// or an object. The artifact is called Name.
+type FetchOrder struct {
+	Name string `json:"name"`
+	// Source is the repository, less its commit, and Branch is empty for its
+	// default branch; nil: it is an object.
+	Source *SourceOrder `json:"source,omitempty"`
+	Branch string       `json:"branch,omitempty"`
+	// Address is where the bucket is, as gocloud.dev writes it.
+	Address string `json:"address,omitempty"`
+	Bucket  string `json:"bucket,omitempty"`
+	Key     string `json:"key,omitempty"`
 }
 
 // HTTPOrder is one request of an http action. It succeeds with a 2xx answer.

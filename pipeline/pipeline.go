@@ -102,6 +102,8 @@ const (
 // The providers of actions, by what a pipeline file calls them.
 const (
 	GitProvider        = "Git"        // a source: this repository
+	RepositoryProvider = "Repository" // a source: another repository
+	S3Provider         = "S3"         // a source: an object in a bucket
 	CodeBuildProvider  = "CodeBuild"  // build: a buildspec in a container
 	CommandsProvider   = "Commands"   // run: commands in a container
 	ManualProvider     = "Manual"     // approve
@@ -162,6 +164,16 @@ const (
 	ConfigApplication = "ApplicationName"
 	// ConfigProject is the server's project whose settings a build takes.
 	ConfigProject = "ProjectName"
+	// ConfigRepository, OWNER/NAME at this repository's forge, or ConfigCloneURL
+	// is a source's repository, and ConfigBranch its branch; empty: its default.
+	ConfigRepository = "FullRepositoryId"
+	ConfigCloneURL   = "CloneUrl"
+	ConfigBranch     = "BranchName"
+	// ConfigBucket and ConfigObjectKey are a source's object.
+	ConfigBucket    = "S3Bucket"
+	ConfigObjectKey = "S3ObjectKey"
+	// ConfigSource is where one of these is in the file; it is no setting.
+	ConfigSource = "Source"
 	// ConfigMessage and ConfigLink are what an approval shows.
 	ConfigMessage = "CustomData"
 	ConfigLink    = "ExternalEntityLink"

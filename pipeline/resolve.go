@@ -166,7 +166,7 @@ const commitMessageLimitBytes = 100 << 10
 func sourceOutputs(x *Execution) map[string]string {
 	t := x.Trigger
 	out := map[string]string{
-		"CommitId": t.SHA, "CommitMessage": cutBytes(t.Message, commitMessageLimitBytes), "EventType": t.Event,
+		"CommitId": t.SHA, "CommitMessage": CutMessage(t.Message), "EventType": t.Event,
 		"RepositoryName": x.Repo.Name, "FullRepositoryName": x.Repo.FullName(), "AuthorId": t.Actor.ID, "Author": t.Actor.Login,
 	}
 	if branch, ok := strings.CutPrefix(t.Ref, "refs/heads/"); ok {
@@ -181,6 +181,9 @@ func sourceOutputs(x *Execution) map[string]string {
 	}
 	return out
 }
+
+// CutMessage is a commit message as variables hold it: at most 100 KiB.
+func CutMessage(s string) string { return cutBytes(s, commitMessageLimitBytes) }
 
 func cutBytes(s string, limit int) string {
 	if len(s) <= limit {

@@ -76,7 +76,7 @@ func (b batches) do(ctx context.Context, job pipeline.Assignment, s *worker.Stre
 		out, err = b.read(ctx, *job.Batch, say)
 	}
 	if err != nil {
-		out = batchFailure(ctx, err)
+		out = preparationFailure(ctx, err, "preparing the batch failed")
 		say("%s", out.Message)
 	}
 	record.Close(out.Status, out.Code, out.Message, time.Now().UTC())
@@ -84,8 +84,9 @@ func (b batches) do(ctx context.Context, job pipeline.Assignment, s *worker.Stre
 	return record, out
 }
 
-// batchFailure is how a batch ends that could not be read or combined.
-func batchFailure(ctx context.Context, err error) pipeline.Outcome {
+// preparationFailure is how the server's own work for an action ends that it
+// could not do; fault is said of what isn't its author's mistake.
+func preparationFailure(ctx context.Context, err error, fault string) pipeline.Outcome {
 	cause := context.Cause(ctx)
 	if mistake, ok := errors.AsType[*pipeline.UserError](err); ok {
 		return pipeline.Outcome{Status: pipeline.BuildFailed, Code: cmp.Or(mistake.Code, pipeline.JobFailed), Message: mistake.Error()}
@@ -96,7 +97,7 @@ func batchFailure(ctx context.Context, err error) pipeline.Outcome {
 	case cause != nil:
 		return pipeline.Outcome{Status: pipeline.BuildFault, Message: "the server is shutting down"}
 	}
-	return pipeline.Outcome{Status: pipeline.BuildFault, Message: "preparing the batch failed"}
+	return pipeline.Outcome{Status: pipeline.BuildFault, Message: fault}
 }
 
 // read reads a batch's buildspec at its commit.

@@ -172,6 +172,9 @@ func (d *definitions) mistakes(f pipeline.FilePipeline, repo forge.Repo) specfil
 					add(pipeline.ConfigNotify, "the server has no notification target %q", target)
 				}
 			}
+			if source := sourceName(repo, a); source != "" && !d.cfg.Takes(repo.Forge+"/"+repo.FullName(), source) {
+				add(pipeline.ConfigSource, "the server lets no project of %s take in %s: sources of the project lists what it may", repo.FullName(), source)
+			}
 			name := a.Configuration[pipeline.ConfigGroup]
 			if a.Provider != pipeline.CodeDeployProvider || name == "" {
 				continue

@@ -108,6 +108,8 @@ func TestMistakesInPipelineFilesAreDefinitionsThatFail(t *testing.T) {
 		{"a group named by a variable", ".slipway/x.yml", oneStage("a", "  - {codedeploy: x, group: \"#{app.CommitMessage}\"}\n"), `.slipway/x.yml:6:28: the server has no deployment group "#{app.CommitMessage}" for octo/web`, 1},
 		{"another repository's project", ".slipway/x.yml", oneStage("a", "  - {build: x, project: secret}\n"), `.slipway/x.yml:6:25: the server has no project "secret" for octo/web`, 1},
 		{"nobody to tell", ".slipway/x.yml", oneStage("a", "  - {approve: x, notify: [\"slack:#releases\"]}\n"), `.slipway/x.yml:6:26: the server has no notification target "slack:#releases"`, 1},
+		{"a source that no project lists", ".slipway/x.yml", "sources: {app: {}, c: {repository: octo/other}}\n" + oneStage("a", "  - {build: x}\n"),
+			".slipway/x.yml:1:36: the server lets no project of octo/web take in local/octo/other: sources of the project lists what it may", 1},
 		{"not .yml", ".slipway/x.yaml", oneStage("a", "  - {build: x}\n"), ".slipway/x.yaml:1:1: pipeline files end in .yml: rename it", 1},
 	}
 	for _, tt := range tests {

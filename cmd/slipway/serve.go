@@ -179,6 +179,7 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 	control := withCaches{observed{newEveryCompute(p.control, cfg), h}, p.control}
 	g.Go(func() error { return runRequests(gctx, cfg, p.control, log) })
 	g.Go(func() error { return p.batches().run(gctx, cfg, p.control, log) })
+	g.Go(func() error { return p.fetcher().run(gctx, cfg, log) })
 	if s.runner {
 		g.Go(func() error { return a.runRunner(gctx, cfg, control, log) })
 	}

@@ -61,6 +61,7 @@ type Config struct {
 
 	Images           map[string]string  `yaml:"images" doc:"Aliases of images, such as aws/codebuild/standard:7.0, and what they stand for."`
 	ComputeTypes     map[string]Compute `yaml:"compute_types" doc:"Limits of containers by the names that projects use."`
+	Buckets          map[string]string  `yaml:"buckets" doc:"Addresses of the buckets that pipeline files take objects from, as in blob_url. Default of BUCKET: s3://BUCKET."`
 	Projects         []Project          `yaml:"projects" doc:"Settings of repositories' projects."`
 	Environments     []Environment      `yaml:"environments" doc:"What pipeline files' stages deploy to, and who may approve it. A pipeline file has no say in this."`
 	DeploymentGroups []DeploymentGroup  `yaml:"deployment_groups" doc:"What is deployed where."`
@@ -184,6 +185,10 @@ type Project struct {
 	// Secrets are globs of the parameters and secrets that its buildspecs may
 	// name; none means none.
 	Secrets []string `yaml:"secrets"`
+	// Sources are patterns of what its pipeline files may take in beside the
+	// repository: FORGE/OWNER/NAME, s3://BUCKET/KEY, or a clone URL; none means
+	// none.
+	Sources []string `yaml:"sources"`
 	// BuildType is auto, build or batch; empty means auto.
 	BuildType string `yaml:"build_type"`
 	Batch     Batch  `yaml:"batch"`
@@ -311,7 +316,7 @@ func (c *Config) Check() error {
 	if c.Secrets.AWSEndpoint != "" && c.Secrets.AWSRegion == "" {
 		bad("secrets.aws_endpoint: needs aws_region")
 	}
-	errs = append(errs, c.Notifications.check(), c.checkSignIn(), c.Runner.check(), c.checkProjects(), c.checkEnvironments(), c.checkGroups())
+	errs = append(errs, c.Notifications.check(), c.checkSignIn(), c.Runner.check(), c.checkProjects(), c.checkBuckets(), c.checkEnvironments(), c.checkGroups())
 	return errors.Join(errs...)
 }
 
@@ -349,6 +354,11 @@ func (c *Config) checkProjects() error {
 		if p.Concurrency < 0 {
 			errs = append(errs, fmt.Errorf("projects[%d].concurrency: want 0, for no limit, or more, have %d", i, p.Concurrency))
 		}
+		for _, pattern := range p.Sources {
+			if _, err := pipeline.Matches(pattern, ""); err != nil || !isSource(pattern) {
+				errs = append(errs, fmt.Errorf("projects[%d].sources: want FORGE/OWNER/NAME, s3://BUCKET/KEY or https://HOST/PATH, have %q", i, pattern))
+			}
+		}
 		errs = append(errs, c.checkBeside(fmt.Sprintf("projects[%d]", i), p))
 		if err := p.checkBatch(c.ComputeTypes); err != nil {
 			errs = append(errs, fmt.Errorf("projects[%d].%w", i, err))
@@ -363,6 +373,32 @@ func (c *Config) checkProjects() error {
 			if strings.HasPrefix(name, "CODEBUILD_") {
 				errs = append(errs, fmt.Errorf("projects[%d].variables: %s: names beginning with CODEBUILD_ are reserved", i, name))
 			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// isSource reports whether a pattern can match the name of a source.
+func isSource(pattern string) bool {
+	return strings.HasPrefix(pattern, "s3://") || strings.HasPrefix(pattern, "https://") || strings.Count(pattern, "/") == 2
+}
+
+// Takes reports whether a repository, FORGE/OWNER/NAME, may take in a source of
+// that name, as one of its projects says.
+func (c *Config) Takes(repository, source string) bool {
+	return slices.ContainsFunc(c.Projects, func(p Project) bool {
+		return strings.EqualFold(p.Repository, repository) && slices.ContainsFunc(p.Sources, func(pattern string) bool {
+			ok, err := pipeline.Matches(pattern, source)
+			return ok && err == nil
+		})
+	})
+}
+
+func (c *Config) checkBuckets() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.Buckets)) {
+		if u, err := url.Parse(c.Buckets[name]); err != nil || u.Scheme != "s3" && u.Scheme != "file" {
+			errs = append(errs, fmt.Errorf("buckets.%s: want s3://BUCKET or file:///FOLDER", name)) // the address may hold a secret
 		}
 	}
 	return errors.Join(errs...)

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -26,13 +27,14 @@ func (s *Store) Resolve(ctx context.Context, o pipeline.SourceOrder, name string
 		return "", "", err
 	}
 	m := newMirror(s.options, o, filepath.Join(s.options.Dir, mirrorName(o)))
-	text, err := m.run(ctx, call{login: true, args: []string{"ls-remote", "--end-of-options", o.URL}})
+	text, err := m.run(ctx, call{login: true, args: []string{"ls-remote", "--symref", "--end-of-options", o.URL}})
 	if err != nil {
 		return "", "", fmt.Errorf("listing the branches and tags of %s: %w", o.Repo.FullName(), err)
 	}
 	refs := remoteRefs(text)
 	if name == "" {
-		name = o.Repo.DefaultBranch
+		head := strings.TrimPrefix(refs["HEAD"], "ref: refs/heads/")
+		name = cmp.Or(o.Repo.DefaultBranch, head)
 	}
 	for _, ref := range []string{name, "refs/heads/" + name, "refs/tags/" + name} {
 		// Other refs, such as those of pull requests, hold what strangers wrote.
@@ -50,7 +52,8 @@ func unknown(o pipeline.SourceOrder, name, why string) error {
 	return &pipeline.UserError{Code: codeSource, Msg: fmt.Sprintf("%s has no %.100q: %s", o.Repo.FullName(), name, why)}
 }
 
-// remoteRefs reads what ls-remote prints. An annotated tag stands for its commit.
+// remoteRefs reads what ls-remote prints. HEAD is "ref: " and a branch where the
+// server says which. An annotated tag stands for its commit.
 func remoteRefs(text string) map[string]string {
 	refs := map[string]string{}
 	for line := range strings.SplitSeq(text, "\n") {

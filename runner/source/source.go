@@ -130,6 +130,21 @@ func (s *Store) List(ctx context.Context, o pipeline.SourceOrder, folder string)
 	return slices.Sorted(maps.Keys(sizes)), nil
 }
 
+// Describe is a commit's message and when its author made it, as RFC 3339.
+func (s *Store) Describe(ctx context.Context, o pipeline.SourceOrder) (message, authored string, err error) {
+	m, err := s.open(ctx, o)
+	if err != nil {
+		return "", "", err
+	}
+	defer m.unlock()
+	out, err := m.run(ctx, call{dir: m.dir, args: []string{"show", "--no-patch", "--no-notes", "--format=%aI%n%B", "--end-of-options", o.SHA}})
+	if err != nil {
+		return "", "", fmt.Errorf("reading commit %s of %s: %w", o.SHA, o.Repo.FullName(), err)
+	}
+	authored, message, _ = strings.Cut(out, "\n")
+	return strings.TrimRight(message, "\n"), authored, nil
+}
+
 // open locks the mirror and makes sure that it has the commit.
 func (s *Store) open(ctx context.Context, o pipeline.SourceOrder) (*mirror, error) {
 	if err := s.check(o); err != nil {

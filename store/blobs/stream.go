@@ -6,9 +6,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"filippo.io/age"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"gocloud.dev/blob"
 )
 
@@ -161,6 +164,44 @@ func (b *Bucket) NewReader(ctx context.Context, name string) (*Reader, error) {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	return r, nil
+}
+
+// Version says which bytes an object had: ID is empty where the bucket keeps
+// no versions.
+type Version struct{ ID, ETag string }
+
+// NewVersionReader begins to read the newest version of an object that others
+// write, and says which one that is.
+func (b *Bucket) NewVersionReader(ctx context.Context, name string) (*Reader, Version, error) {
+	var v Version
+	r := &Reader{watch: b.newWatch(ctx)}
+	err := r.watch.step(func() error {
+		a, err := b.b.Attributes(r.watch.ctx, name)
+		if err != nil {
+			return err
+		}
+		v.ETag = strings.Trim(a.ETag, `"`)
+		var head s3.HeadObjectOutput
+		if a.As(&head) {
+			v.ID = aws.ToString(head.VersionId)
+		}
+		r.under, err = b.b.NewReader(r.watch.ctx, name, &blob.ReaderOptions{BeforeRead: func(as func(any) bool) error {
+			var get *s3.GetObjectInput
+			if as(&get) && v.ID != "" {
+				get.VersionId = &v.ID
+			} else if get != nil {
+				get.IfMatch = &a.ETag
+			}
+			return nil
+		}})
+		return err
+	})
+	if err != nil {
+		_ = r.Close() // the error counts
+		return nil, v, fmt.Errorf("reading %s: %w", name, err)
+	}
+	r.from, r.Size, r.ModTime = (*source)(r), r.under.Size(), r.under.ModTime()
+	return r, v, nil
 }
 
 func (r *Reader) decrypt(b *Bucket, name string) error {
