@@ -148,11 +148,11 @@ func (a *attempt) prepare(ctx context.Context) error {
 	if err := a.fetch(ctx); err != nil {
 		return err
 	}
-	name, err := findSpec(a.work.archive(), a.dep.AppSpec)
+	name, err := findSpec(a.work.files(), a.dep.AppSpec)
 	if err != nil {
 		return err
 	}
-	spec, warnings, err := readSpec(a.work.archive(), name, a.specOptions())
+	spec, warnings, err := readSpec(a.work.files(), name, a.specOptions())
 	a.result.Warnings = append(a.result.Warnings, warnings...)
 	if err != nil {
 		return err
@@ -285,12 +285,12 @@ func (a *attempt) workOf(name string) (eventWork, error) {
 	case fromDownloaded:
 		p = a.previous.Downloaded
 	case fromCurrent:
-		return eventWork{scripts: a.spec.Hooks[name], archive: a.work.archive()}, nil
+		return eventWork{scripts: a.spec.Hooks[name], archive: a.work.files()}, nil
 	}
 	if p.ID == "" || p.ID == a.dep.ID {
 		return eventWork{}, nil
 	}
-	dir := a.group.work(p.ID).archive()
+	dir := a.group.work(p.ID).files()
 	if _, err := os.Stat(dir); err != nil {
 		a.warn("PREVIOUS_GONE", "%s: the revision of deployment %s is no longer on this host, its scripts are left out", name, p.ID)
 		return eventWork{}, nil

@@ -37,7 +37,7 @@ func (a *attempt) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(root, a.work.archive()); err != nil {
+	if err := a.place(root); err != nil {
 		return fmt.Errorf("placing the revision: %w", err)
 	}
 	return os.Chmod(a.work.archive(), 0o755)
@@ -235,7 +235,8 @@ func (a *attempt) retain() error {
 		if slices.Contains([]string{a.state.Installed.ID, a.state.Succeeded.ID, a.state.Downloaded.ID}, o.id) {
 			continue
 		}
-		err := errors.Join(os.RemoveAll(filepath.Join(dir, o.id)), os.RemoveAll(filepath.Join(a.d.root, "drift", o.id)))
+		gone := filepath.Join(dir, o.id)
+		err := errors.Join(os.RemoveAll(a.d.sharedArchive(gone)), os.RemoveAll(gone), os.RemoveAll(filepath.Join(a.d.root, "drift", o.id)))
 		if err != nil {
 			return fmt.Errorf("removing an old revision: %w", err)
 		}

@@ -22,7 +22,8 @@ import (
 // Options of New.
 type Options struct {
 	// Root is the folder for revisions, journals and manifests. Scripts run
-	// below it, so users named by runas must be able to enter it.
+	// below it; where users named by runas can't enter it, their revision is in
+	// /var/lib/slipway-revisions.
 	Root string
 	// TargetRoot is a prefix under which destinations land; empty means the
 	// real /. Scripts see it as SLIPWAY_TARGET_ROOT but are not confined to it.
@@ -44,6 +45,7 @@ type Options struct {
 // of processes. It is safe for concurrent use.
 type Deployer struct {
 	root, target, path string
+	shared             string
 	env                []string
 	maxRevisions       int
 	log                *slog.Logger
@@ -75,7 +77,7 @@ func New(o Options) (*Deployer, error) {
 		return nil, fmt.Errorf("deployer: %d revisions to keep: want at least 1", o.MaxRevisions)
 	}
 	d := &Deployer{
-		root: root, target: "/", path: usualPath, env: o.Env, maxRevisions: defaultRevisions,
+		root: root, target: "/", path: usualPath, shared: sharedFolder, env: o.Env, maxRevisions: defaultRevisions,
 		log: slog.New(slog.DiscardHandler), now: time.Now, eventTimeout: appspec.DefaultTimeout,
 		killGrace: killGrace, outputGrace: outputGrace,
 		selinux: selinuxOn, syncDisk: syncDisk, step: func(string) error { return nil },

@@ -22,7 +22,7 @@ func (a *attempt) install(ctx context.Context) error {
 		return err
 	}
 	p := &planner{
-		d: a.d, spec: a.spec, file: a.specName, archive: a.work.archive(), previous: previous,
+		d: a.d, spec: a.spec, file: a.specName, archive: a.work.files(), previous: previous,
 		behavior: cmp.Or(a.spec.FileExistsBehavior, a.dep.FileExistsBehavior),
 	}
 	if p.others, err = a.owners(); err != nil {

@@ -98,11 +98,14 @@ func (r *runner) run(ctx context.Context, s appspec.Script) error {
 	r.log.note("Script - %s", s.Location)
 	argv := append(who.prefix, file)
 	err = r.start(ctx, s, who, append(argv, s.Args...))
+	var done *scriptError
 	if errors.Is(err, syscall.ENOEXEC) {
 		argv = append(slices.Clone(who.prefix), "/bin/sh", file)
 		err = r.start(ctx, s, who, append(argv, s.Args...))
+		if errors.As(err, &done) && done.code == CodeFailed {
+			done.msg += "; it has no #! line, so /bin/sh ran it: begin it with #!/bin/bash if it was written for bash"
+		}
 	}
-	var done *scriptError
 	if err != nil && !errors.As(err, &done) {
 		return failed(CodeFailed, s, "%v%s", bare(err), asUser(s))
 	}

@@ -60,6 +60,7 @@ func TestScriptFails(t *testing.T) {
 		text               string
 	}{
 		{"exit code", "exit 3", "", CodeFailed, "exit code 3"},
+		{"bash's syntax without a #! line", "echo a | read -d x\nexit 2\n", "", CodeFailed, "exit code 2; it has no #! line, so /bin/sh ran it"},
 		{"signal", "kill -9 $$", "", CodeFailed, "signal 9"},
 		{"C64 time limit", "sleep 60", "      timeout: 1\n", CodeTimedOut, "1 seconds"},
 		{"C104 TERM is trapped", "trap '' TERM; sleep 60 & wait; sleep 60", "      timeout: 1\n", CodeTimedOut, "1 seconds"},
@@ -127,6 +128,42 @@ func TestRunAs(t *testing.T) {
 	b.ok("d-1", hook("#!/bin/sh\nid -un; echo $USER\n", "      runas: nobody\n"))
 	if !strings.HasSuffix(b.rep.output.String(), "nobody\nnobody\n") {
 		t.Errorf("got %q", b.rep.output.String())
+	}
+}
+
+// A private state folder, as root's own is, doesn't keep other users' scripts
+// from running, nor from their neighbours in the revision.
+func TestRunAsBelowAPrivateFolder(t *testing.T) {
+	rootOnly(t)
+	if _, err := user.Lookup("nobody"); err != nil {
+		t.Skip("no user nobody")
+	}
+	b := newBox(t)
+	if err := os.Chmod(b.d.root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	shared, err := os.MkdirTemp("/tmp", "slipway-shared-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(shared)
+	if err := os.Chmod(shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.d.shared, b.d.maxRevisions = shared, 1
+	revision := hook("#!/bin/sh\nid -un\ncat \"$(dirname \"$0\")/../appspec.yml\" >/dev/null && test -f appspec.yml && echo found\n", "      runas: nobody\n")
+	for _, id := range []string{"d-1", "d-2", "d-3"} {
+		b.ok(id, revision)
+		if !strings.HasSuffix(b.rep.output.String(), "nobody\nfound\n") {
+			t.Errorf("%s: got %q", id, b.rep.output.String())
+		}
+	}
+	if kept, err := os.ReadDir(shared); err != nil || len(kept) > 2 {
+		t.Errorf("%d revisions are left, %v", len(kept), err)
+	}
+	b.ok("d-4", hook("#!/bin/sh\nid -un\n", "      runas: root\n"))
+	if info, err := os.Lstat(b.d.group("app.production").work("d-4").archive()); err != nil || !info.IsDir() {
+		t.Errorf("root's revision is elsewhere: %v, %v", info, err)
 	}
 }
 

@@ -71,7 +71,9 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 	}
 	id := "d-" + strings.ToUpper(uuid.NewString()[:8]) + "L"
 	if o.application == "" {
-		o.application = strings.TrimSuffix(filepath.Base(revision), filepath.Ext(revision))
+		if o.application, err = revisionName(revision); err != nil {
+			return err
+		}
 	}
 	result, err := d.Apply(ctx, deployer.Deployment{
 		ID: id, Application: o.application, Group: o.group, Revision: revision, AppSpec: o.appspec,
@@ -91,6 +93,22 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 		return &exitError{exitFailed, mistake}
 	}
 	return err
+}
+
+// revisionName is what a folder or a bundle is called without its suffix, also
+// where the revision is written as "." or "..".
+func revisionName(revision string) (string, error) {
+	path, err := filepath.Abs(revision)
+	if err != nil {
+		return "", fmt.Errorf("finding the name of %s: %w", revision, err)
+	}
+	name := filepath.Base(path)
+	for _, suffix := range []string{".zip", ".tgz", ".tar", ".tar.gz", ".tar.zst"} {
+		if short := strings.TrimSuffix(name, suffix); short != name && short != "" {
+			return short, nil
+		}
+	}
+	return name, nil
 }
 
 // stateFolder is where the deployer keeps what it knows of the files below

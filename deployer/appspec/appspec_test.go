@@ -432,3 +432,17 @@ func Example() {
 	// linux 0
 	// appspec.yml:4:3: warning: unknown lifecycle event AfterInstal, its scripts never run (did you mean AfterInstall?)
 }
+
+// A dash before each key makes an item of each: the message says so.
+func TestSplitItemsAreExplained(t *testing.T) {
+	tests := []struct{ src, want string }{
+		{"files:\n - source: /\n - destination: /a\n", "belongs to the item next to it"},
+		{"hooks:\n  AfterInstall:\n   - location: a\n   - timeout: 30\n", "if timeout belongs to the item next to it"},
+	}
+	for _, tt := range tests {
+		spec, problems := Parse([]byte(header+tt.src), Options{})
+		if spec != nil || !strings.Contains(problems[0].Hint, tt.want) {
+			t.Errorf("%s\ngot %v, want a hint with %q", tt.src, problems, tt.want)
+		}
+	}
+}

@@ -161,10 +161,10 @@ func (p *parser) mapping(item *yaml.Node, where string) {
 	destination = strings.TrimSpace(destination)
 	switch {
 	case !hasSource:
-		p.Errorf(item, "FILES_SOURCE", "%s: the destination %q has no source", where, destination)
+		p.report(item, specfile.Error, "FILES_SOURCE", fmt.Sprintf("%s: the destination %q has no source", where, destination), splitItem(entries))
 		return
 	case destination == "":
-		p.Errorf(item, "FILES_DEST", "%s: the source %q has no destination", where, source)
+		p.report(item, specfile.Error, "FILES_DEST", fmt.Sprintf("%s: the source %q has no destination", where, source), splitItem(entries))
 		return
 	}
 	clean, ok := p.inBundle(source)
@@ -279,7 +279,7 @@ func (p *parser) script(item *yaml.Node, where string) (Script, bool) {
 	location, _ := p.Text(m["location"].Value, where+".location")
 	location = strings.TrimSpace(location)
 	if location == "" {
-		p.Errorf(item, "HOOK_LOCATION", "%s: a script without a location", where)
+		p.report(item, specfile.Error, "HOOK_LOCATION", where+": a script without a location", splitItem(entries))
 		return s, false
 	}
 	var inside bool
@@ -367,6 +367,14 @@ func (p *parser) extraKey(e specfile.Entry, top fields) {
 		fmt.Sprintf("%s stands at the top level, lines %d to %d: taken as if under hooks", e.Key, e.At.Line, lastLine(e.Value)),
 		"indent it below hooks:; AWS would never run these scripts")
 	p.event(e)
+}
+
+// splitItem is a hint for an item of one key that should have had several.
+func splitItem(entries []specfile.Entry) string {
+	if len(entries) != 1 || entries[0].Key == "location" {
+		return ""
+	}
+	return "if " + entries[0].Key + " belongs to the item next to it, only the first key of an item has a dash"
 }
 
 func onlyMap(n *yaml.Node) *yaml.Node {
