@@ -294,6 +294,19 @@ func TestNamesAndPaths(t *testing.T) {
 	}
 }
 
+// Whoever pushes is told where to look, once.
+func TestPushPrintsWhereToLook(t *testing.T) {
+	testenv.Need(t, "git")
+	w := openWorld(t, t.TempDir())
+	w.commit(t, "first")
+	for _, args := range [][]string{{"push", "origin", "trunk"}, {"push", "origin", "trunk:refs/heads/a", "trunk:refs/heads/b"}, {"push", "origin", ":a"}} {
+		out := w.do(t, args...)
+		if want := "remote: Slipway: " + w.url + "/repos/local/o/r"; strings.Count(out, want) != 1 {
+			t.Errorf("git %s: got %s, want once %s", strings.Join(args, " "), out, want)
+		}
+	}
+}
+
 func TestMissedPushIsRecovered(t *testing.T) {
 	testenv.Need(t, "git")
 	dir := t.TempDir()

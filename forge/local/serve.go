@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -229,6 +230,9 @@ func (h *Host) receive(w http.ResponseWriter, r *http.Request, s service, who pu
 		http.Error(w, "the push was received; its builds start later", http.StatusInternalServerError)
 		return
 	}
+	if base := strings.TrimSuffix(h.o.URL, "/"); base != "" {
+		answer.say("Slipway: " + base + "/repos/" + Name + "/" + s.owner + "/" + s.name)
+	}
 	answer.release()
 }
 
@@ -253,6 +257,27 @@ func (a *held) Write(p []byte) (int, error) {
 		return 0, errLongReport
 	}
 	return a.body.Write(p)
+}
+
+// Bands of git's answer to a push, where the client takes several
+// (gitprotocol-pack, side-band-64k): the first byte after each length.
+const (
+	bandData     = 1
+	bandProgress = 2
+	pktHeader    = 4 // length in hexadecimal, itself included
+)
+
+// say has git print a line to whoever pushes, if the client takes such lines.
+func (a *held) say(line string) {
+	report := bytes.Clone(a.body.Bytes())
+	if a.status > http.StatusOK || len(report) <= pktHeader || report[pktHeader] != bandData && report[pktHeader] != bandProgress {
+		return
+	}
+	packet := fmt.Sprintf("%04x%c%s\n", pktHeader+1+len(line)+1, bandProgress, line)
+	a.body.Reset()
+	a.body.WriteString(packet)
+	a.body.Write(report)
+	a.header.Del("Content-Length")
 }
 
 func (a *held) release() {
