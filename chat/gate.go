@@ -40,6 +40,7 @@ func approve(ctx context.Context, t *talk, c Command) (outcome, error) {
 	yes := c.Spec.Name == "approve"
 	answer := t.event(pipeline.ApprovalGiven, g.x, func(e *pipeline.Event) {
 		e.Stage, e.Action, e.Enable, e.Token, e.Reason = g.stage, g.action.Name, yes, g.action.Approval.Token, c.Flags["m"]
+		e.Fields = c.Variables
 		e.Voter = pipeline.VoterOf(t.e.Repo.Forge, t.c.Author)
 	})
 	word, reaction := "Rejected", "+1"
@@ -105,6 +106,9 @@ func (t *talk) mayAnswer(ctx context.Context, c Command, g gate) error {
 	}
 	if why := g.x.Barred(g.action.Approval, pipeline.VoterOf(t.e.Repo.Forge, t.c.Author)); why != "" {
 		return refuse("%s", why)
+	}
+	if _, err := g.action.Approval.Fill(c.Variables); err != nil {
+		return refuse("%s", err)
 	}
 	return nil
 }

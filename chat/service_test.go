@@ -398,6 +398,13 @@ func TestApprove(t *testing.T) {
 			x.Stages[0].Actions[0].Approval.ForbidAuthor = true
 			w.executions = []pipeline.Execution{x}
 		}, want: "who started it, or opened its pull request, may not approve it"},
+		{name: "with what it asks for", body: "/approve TARGET=blue", who: alice, change: func(w *world) {
+			w.executions[0].Stages[0].Actions[0].Approval.Fields = []pipeline.Field{{Name: "TARGET", Type: pipeline.ChoiceField, Options: []string{"blue"}, Required: true}}
+		}},
+		{name: "without what it needs", body: "/approve", who: alice, change: func(w *world) {
+			w.executions[0].Stages[0].Actions[0].Approval.Fields = []pipeline.Field{{Name: "TARGET", Type: pipeline.TextField, Required: true}}
+		}, want: "field TARGET: a value is needed"},
+		{name: "a field that there isn't", body: "/approve go-live TARGET=blue", who: alice, want: "the approval has no field"},
 		{name: "named", body: "/approve", who: rita, change: func(w *world) {
 			w.executions = []pipeline.Execution{waiting("x1", headSHA, "@Rita")}
 		}},

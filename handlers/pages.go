@@ -340,9 +340,26 @@ func (s *Server) rejectForm(c *gin.Context)  { s.answerForm(c, false) }
 
 func (s *Server) answerForm(c *gin.Context, approve bool) {
 	_, err := s.answerApproval(c, answerRequest{
-		Stage: c.PostForm("stage"), Action: c.PostForm("action"), Token: c.PostForm("token"), Message: c.PostForm("message"),
+		Stage: c.PostForm("stage"), Action: c.PostForm("action"), Token: c.PostForm("token"), Message: c.PostForm("message"), Fields: formFields(c),
 	}, approve)
 	s.backTo(c, formOrigin(c), err)
+}
+
+// fieldPrefix begins the names of a form's inputs for the fields of an approval.
+const fieldPrefix = "field."
+
+func formFields(c *gin.Context) map[string]string {
+	_ = c.PostForm("") // parses the form
+	var fields map[string]string
+	for key, values := range c.Request.PostForm {
+		if name, ok := strings.CutPrefix(key, fieldPrefix); ok {
+			if fields == nil {
+				fields = map[string]string{}
+			}
+			fields[name] = values[len(values)-1] // a box that is ticked comes after its false
+		}
+	}
+	return fields
 }
 
 // formOrigin is the page that a form about an execution stands on: its own, or

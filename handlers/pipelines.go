@@ -26,6 +26,8 @@ type answerRequest struct {
 	Action  string `json:"action,omitempty"`
 	Token   string `json:"token,omitempty"`
 	Message string `json:"message,omitempty"` // at most 512 characters
+	// Fields is what else the approval asks for, by name.
+	Fields map[string]string `json:"fields,omitempty"`
 }
 
 type transitionRequest struct {
@@ -157,7 +159,7 @@ func (s *Server) answerApproval(c *gin.Context, in answerRequest, approve bool) 
 	}
 	e := pipeline.Event{
 		Type: pipeline.ApprovalGiven, Board: x.Board, Execution: x.ID, Stage: in.Stage, Action: in.Action,
-		Token: in.Token, Enable: approve, Reason: in.Message, Voter: who(c).voter(), Revive: &x,
+		Token: in.Token, Enable: approve, Reason: in.Message, Fields: in.Fields, Voter: who(c).voter(), Revive: &x,
 	}
 	asked, err := askedFor(x, in)
 	if err != nil {

@@ -70,8 +70,33 @@ func (s *step) ask(x *Execution, t task) {
 		Token:   approvalToken(x.ID, stage, a.Name, a.Attempt),
 		Message: a.Resolved.Configuration[ConfigMessage], Link: a.Resolved.Configuration[ConfigLink],
 		Approvers: def.Approvers, Expires: s.e.At.Add(s.rules.timeout(def)), Quorum: def.Quorum, ForbidAuthor: def.ForbidAuthor,
+		Fields: def.Fields,
 	}
 	s.timer(x, stage, a, timerAnswer, a.Approval.Expires)
+	if newer := s.newerInFront(x, stage); newer != nil && def.AutoReject {
+		s.rejectFor(a, newer)
+	}
+}
+
+// newerInFront is an execution that waits in front of a stage that an older
+// one, x, is in; nil if there is none.
+func (s *step) newerInFront(x *Execution, stage string) *Execution {
+	if x.Pipeline.Mode != SupersededMode || x.Target != "" {
+		return nil
+	}
+	for _, id := range s.stage(stage).Inbound {
+		if o := s.b.Live[id]; o != nil && o.Number > x.Number {
+			return o
+		}
+	}
+	return nil
+}
+
+// rejectFor rejects an approval in the name of a newer execution that waits for
+// its stage (CodePipeline reference 3.9, autoRejectOnSupersede).
+func (s *step) rejectFor(a *ActionExecution, newer *Execution) {
+	a.Approval.AnsweredBy, a.Approval.AnsweredAt = "execution "+itoa(newer.Number), s.e.At
+	s.fail(a, Rejected, "rejected because "+ShortSHA(newer.Trigger.SHA)+" has come to the stage", BuildFailed)
 }
 
 // answer takes a person's word on an approval.
@@ -83,6 +108,9 @@ func (s *step) answer() {
 	i := x.stageIndex(s.e.Stage)
 	a := x.Stages[i].Action(s.e.Action)
 	p, by := a.Approval, cmp.Or(s.e.By, "somebody")
+	if s.e.Enable {
+		p.Values, _ = p.Fill(s.e.Fields) // Check has found no mistake
+	}
 	if s.e.Enable && p.Quorum > 1 {
 		if p.Votes = append(slices.Clip(p.Votes), Vote{Voter: s.e.Voter, By: by, At: s.e.At}); p.Missing() > 0 {
 			return
@@ -107,7 +135,11 @@ func (s *step) answer() {
 // (CodePipeline reference 3.9, supersede: approvals).
 func (s *step) displace(x *Execution, i int) {
 	st := s.stage(x.Stages[i].Name)
-	if !x.Pipeline.SupersedeApprovals || s.b.Live[st.Holder] == nil || !s.onlyAsks(s.b.Live[st.Holder], x) {
+	switch o := s.b.Live[st.Holder]; {
+	case o == nil:
+		return
+	case !x.Pipeline.SupersedeApprovals || !s.onlyAsks(o, x):
+		s.rejectWaiting(x, x.Stages[i].Name)
 		return
 	}
 	o := s.execution(st.Holder)
@@ -123,6 +155,27 @@ func (s *step) displace(x *Execution, i int) {
 	s.shown(o, inside)
 	s.end(o, Superseded, why)
 	s.release(o, inside)
+}
+
+// rejectWaiting rejects the approvals of a stage that x, a newer execution,
+// waits in front of, if they say so.
+func (s *step) rejectWaiting(x *Execution, stage string) {
+	o := s.execution(s.stage(stage).Holder)
+	i := o.stageIndex(stage)
+	newer := s.newerInFront(o, stage)
+	if i < 0 || o.Status != InProgress || newer == nil || newer.ID != x.ID {
+		return
+	}
+	rejected := false
+	for j, def := range o.Pipeline.Stages[i].Actions {
+		if a := &o.Stages[i].Actions[j]; def.AutoReject && a.Status == InProgress && a.Approval != nil {
+			s.rejectFor(a, x)
+			rejected = true
+		}
+	}
+	if rejected {
+		s.proceed(o, i)
+	}
 }
 
 // onlyAsks reports whether o, older than x, does nothing but wait for people.

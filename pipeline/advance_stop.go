@@ -57,6 +57,8 @@ func (s *step) haltAction(x *Execution, i int, a *ActionExecution, mode StopMode
 	case a.Batch != nil: // ends with its builds
 	case a.Job == "":
 		s.abandon(a, x.Reason)
+	case mode == StopAbandon && a.Worker != "" && x.detached(i, a.Name):
+		s.abandon(a, x.Reason)
 	case mode == StopAbandon:
 		s.cancel(x, stage, a, x.Reason)
 		s.abandon(a, x.Reason)
@@ -65,6 +67,11 @@ func (s *step) haltAction(x *Execution, i int, a *ActionExecution, mode StopMode
 		s.timer(x, stage, a, timerStop, s.e.At.Add(s.rules.stopGrace()))
 	case mode == StopWait:
 	}
+}
+
+func (x *Execution) detached(i int, action string) bool {
+	t, ok := x.task(i, action)
+	return ok && t.def.detached()
 }
 
 func (s *step) abandon(a *ActionExecution, why string) {

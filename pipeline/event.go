@@ -78,6 +78,9 @@ type Event struct {
 	Token  string `json:"token,omitempty"`
 	Denied string `json:"denied,omitempty"`
 
+	// Fields is ApprovalGiven's: what By gives for the approval's fields.
+	Fields map[string]string `json:"fields,omitempty"`
+
 	// Voter tells one person from another, whichever way they answer an approval;
 	// see VoterOf. Empty: nobody knows who By is.
 	Voter string `json:"voter,omitempty"`

@@ -156,6 +156,9 @@ type ApprovalState struct {
 	Quorum       int    `json:"quorum,omitempty"`
 	Votes        []Vote `json:"votes,omitempty"`
 	ForbidAuthor bool   `json:"forbid_author,omitempty"`
+	// Fields are what else is asked for, and Values what was given for them.
+	Fields []Field           `json:"fields,omitempty"`
+	Values map[string]string `json:"values,omitempty"`
 	// AnsweredBy is set once somebody has answered; Comment is what they wrote.
 	AnsweredBy string    `json:"answered_by,omitempty"`
 	AnsweredAt time.Time `json:"answered_at,omitzero"`

@@ -227,6 +227,8 @@ func (r *reader) reference(x *actionAt, namespace, key string) (code, message st
 		case a.Namespace != namespace:
 		case !x.before(r, o):
 			return spVariable, fmt.Sprintf("action %s, which makes it, isn't done before", a.Name)
+		case a.Provider == ManualProvider && !slices.Contains(approvalKeys, key) && !slices.ContainsFunc(a.Fields, func(f Field) bool { return f.Name == key }):
+			return spVariable, fmt.Sprintf("approval %s doesn't ask for %s", a.Name, key)
 		case a.Provider == CommandsProvider && !slices.Contains(a.Exports, key) && !strings.HasPrefix(key, "CODEBUILD_"):
 			return spVariable, fmt.Sprintf("action %s doesn't export %s", a.Name, key)
 		default:

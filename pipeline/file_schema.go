@@ -56,6 +56,13 @@ func variableSchema() schema {
 	})}}
 }
 
+func fieldSchema() schema {
+	return schema{"anyOf": []schema{scalar(), closed(schema{
+		"type": schema{"enum": fieldTypes}, "description": schema{"type": "string"}, "default": scalar(), "required": schema{"type": "boolean"},
+		"options": schema{"type": "array", "minItems": 1, "maxItems": maxOptions, "items": scalar()},
+	})}}
+}
+
 func onSchema() schema {
 	patterns := oneOrMore(schema{"type": "string", "minLength": 1, "maxLength": maxPatternChars + 1})
 	events := oneOrMore(schema{"enum": []string{"open", "updated", "closed"}})
@@ -157,12 +164,15 @@ func actionKeysSchema() schema {
 		"timeout":   schema{"type": "string", "pattern": `^[0-9.]+(ns|us|ms|s|m|h|d)([0-9.]+(ns|us|ms|s|m|h))*$`},
 		"env":       schema{"type": "object", "maxProperties": maxEnvironment, "additionalProperties": scalar()},
 		"commands":  oneOrMore(schema{"type": "string"}), "exports": oneOrMore(schema{"type": "string"}), "approvers": oneOrMore(schema{"type": "string"}),
-		"min":          schema{"type": "integer", "minimum": 1, "maximum": maxQuorum, "description": "How many people have to approve."},
-		"forbidAuthor": schema{"type": "boolean", "description": "Whose change it is may not approve it."},
-		"notify":       oneOrMore(schema{"type": "string", "description": "A notification target of the server: NAME, slack:CHANNEL or sns:ARN."}),
-		"batch":        schema{"type": "boolean", "description": "Build what the batch block of the buildspec lists."},
-		"combine":      schema{"type": "boolean", "description": "Make one artifact of those of the batch's builds."},
-		"method":       schema{"enum": []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}},
+		"min":                   schema{"type": "integer", "minimum": 1, "maximum": maxQuorum, "description": "How many people have to approve."},
+		"forbidAuthor":          schema{"type": "boolean", "description": "Whose change it is may not approve it."},
+		"autoRejectOnSupersede": schema{"type": "boolean", "description": "A newer execution in front of the stage rejects it."},
+		"fields":                schema{"type": "object", "minProperties": 1, "maxProperties": maxFields, "additionalProperties": fieldSchema(), "description": "What else the approval asks for: its output variables."},
+		"onAbandon":             schema{"enum": []string{"cancel", "detach"}, "description": "What becomes of the work when the execution is abandoned. Default: cancel, of a deployment detach."},
+		"notify":                oneOrMore(schema{"type": "string", "description": "A notification target of the server: NAME, slack:CHANNEL or sns:ARN."}),
+		"batch":                 schema{"type": "boolean", "description": "Build what the batch block of the buildspec lists."},
+		"combine":               schema{"type": "boolean", "description": "Make one artifact of those of the batch's builds."},
+		"method":                schema{"enum": []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}},
 	}
 }
 

@@ -57,6 +57,10 @@ stages:
         url: "#{e2e.E2E_URL}"
         approvers: [octo/release]
         timeout: 2d
+        autoRejectOnSupersede: true
+        fields:
+          NOTE: none
+          TARGET: {type: choice, options: [blue, green], required: true, description: which half}
   - name: Prod
     environment: production
     actions:
@@ -64,11 +68,12 @@ stages:
         application: web
         group: prod
         in: bundle
+        onAbandon: cancel
       - http: ping
         order: 7
         url: https://example.com/deployed
         method: POST
-        body: '{"approved_by": "#{go-live.ApprovedBy}"}'
+        body: '{"approved_by": "#{go-live.ApprovedBy}", "target": "#{go-live.TARGET}"}'
     on_failure: rollback
 `
 
@@ -101,17 +106,21 @@ func TestParseFile(t *testing.T) {
 					{Name: "e2e", Category: BuildCat, Provider: CommandsProvider, RunOrder: 2, Namespace: "e2e", Inputs: []string{"bundle"}, Commands: []string{"make e2e"}, Exports: []string{"E2E_URL"}},
 				}},
 				{Name: "Approve", Actions: []Action{{
-					Name: "go-live", Category: Approval, Provider: ManualProvider, RunOrder: 1, Namespace: "go-live", Approvers: []string{"octo/release"}, Timeout: 48 * time.Hour,
+					Name: "go-live", Category: Approval, Provider: ManualProvider, RunOrder: 1, Namespace: "go-live", Approvers: []string{"octo/release"}, Timeout: 48 * time.Hour, AutoReject: true,
+					Fields: []Field{
+						{Name: "NOTE", Type: TextField, Default: "none"},
+						{Name: "TARGET", Type: ChoiceField, Options: []string{"blue", "green"}, Required: true, Description: "which half"},
+					},
 					Configuration: map[string]string{ConfigMessage: "Release #{app.CommitId}: #{app.CommitMessage}", ConfigLink: "#{e2e.E2E_URL}"},
 				}}},
 				{Name: "Prod", Environment: "production", OnFailure: OnFailure{Rollback: true}, Actions: []Action{
 					{
 						Name: "fleet.eu", Category: Deploy, Provider: CodeDeployProvider, RunOrder: 1, Namespace: "fleet-eu", Inputs: []string{"bundle"},
-						Configuration: map[string]string{ConfigApplication: "web", ConfigGroup: "prod"},
+						Configuration: map[string]string{ConfigApplication: "web", ConfigGroup: "prod"}, OnAbandon: CancelWork,
 					},
 					{
 						Name: "ping", Category: Invoke, Provider: HTTPProvider, RunOrder: 7, Namespace: "ping",
-						Configuration: map[string]string{ConfigURL: "https://example.com/deployed", ConfigMethod: "POST", ConfigBody: `{"approved_by": "#{go-live.ApprovedBy}"}`},
+						Configuration: map[string]string{ConfigURL: "https://example.com/deployed", ConfigMethod: "POST", ConfigBody: `{"approved_by": "#{go-live.ApprovedBy}", "target": "#{go-live.TARGET}"}`},
 					},
 				}},
 			},
@@ -120,8 +129,8 @@ func TestParseFile(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(FilePipeline{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if line, column := got[0].At("Prod", "fleet.eu", ConfigGroup); line != 50 || column != 16 {
-		t.Errorf("group is at %d:%d, want 50:16", line, column)
+	if line, column := got[0].At("Prod", "fleet.eu", ConfigGroup); line != 54 || column != 16 {
+		t.Errorf("group is at %d:%d, want 54:16", line, column)
 	}
 }
 
@@ -265,6 +274,15 @@ func TestMistakesInFiles(t *testing.T) {
 1:188 SP203 sources.h: a source is one thing, this one is s3 and git
 6:46 SP213 stages[0].actions[0].env.A: #{b.CommitId}: want one of VersionId, ETag, BucketName, ObjectKey`},
 		{"sources without this repository", "sources: {a: {s3: b/k.zip}}\n" + actionsFile("  - {build: b, in: a}\n"), "1:10 SP203 sources: one of them has to be this repository (add one with nothing but a branch, such as app: {branch: main})"},
+		{"fields", actionsFile("  - {approve: a, fields: {Comment: x, N: {type: number, default: many}, C: {type: choice}, T: {options: [a, a]}, X: {type: date}}}\n  - {build: b, onAbandon: forget, env: {A: \"#{a.M}\"}}\n"), `
+5:27 SP203 stages[0].actions[0].fields.Comment: every approval has an output of that name
+5:42 SP203 stages[0].actions[0].fields.N: default: want a number, have "many"
+5:76 SP203 stages[0].actions[0].fields.C: options go with type: choice
+5:95 SP203 stages[0].actions[0].fields.T: options go with type: choice
+5:109 SP203 stages[0].actions[0].fields.T.options[1]: want up to 50 different values, have "a"
+5:124 SP203 stages[0].actions[0].fields.X.type: want text, number, boolean or choice, have "date"
+6:27 wrong-value stages[0].actions[1].onAbandon: want cancel or detach, have "forget"
+6:44 SP213 stages[0].actions[1].env.A: #{a.M}: approval a doesn't ask for M`},
 		{"parallel", actionsFile("  - {parallel: [], name: x}\n  - parallel: [{build: b, order: 2}]\n"), `
 5:16 SP103 stages[0].actions[0].parallel: want actions, have none
 5:20 unknown-key stages[0].actions[0].name: beside parallel only order is allowed

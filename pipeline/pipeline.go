@@ -137,6 +137,13 @@ type Action struct {
 	// those from it whose change it is.
 	Quorum       int  `json:"quorum,omitempty"`
 	ForbidAuthor bool `json:"forbid_author,omitempty"`
+	// Fields are what else an approval asks for. AutoReject rejects it when a
+	// newer execution arrives in front of its stage.
+	Fields     []Field `json:"fields,omitempty"`
+	AutoReject bool    `json:"auto_reject,omitempty"`
+	// OnAbandon is what becomes of the work when the execution is abandoned;
+	// empty: builds end, deployments go on.
+	OnAbandon OnAbandon `json:"on_abandon,omitempty"`
 	// Notify are the server's notification targets that are told when an approval
 	// waits, whatever events they ask for: NAME, slack:CHANNEL or sns:ARN.
 	Notify []string `json:"notify,omitempty"`
@@ -153,6 +160,22 @@ type Action struct {
 	Batch *BatchSettings `json:"batch,omitempty"`
 	// Task is set on those builds, which only executions have.
 	Task *Task `json:"task,omitempty"`
+}
+
+// OnAbandon is what becomes of an action's work when its execution is
+// abandoned (CodePipeline reference 3.10).
+type OnAbandon string
+
+// What becomes of the work.
+const (
+	CancelWork OnAbandon = "cancel" // its worker is told to end it
+	DetachWork OnAbandon = "detach" // it goes on, and nobody waits for it
+)
+
+// detached reports whether a worker goes on with the action when its execution
+// is abandoned.
+func (a Action) detached() bool {
+	return a.OnAbandon == DetachWork || a.OnAbandon == "" && a.kind() == DeployJob
 }
 
 // The configuration keys of the providers in this package.

@@ -160,6 +160,8 @@ func checkApproval(b *Board, e Event) error {
 		if why := x.Barred(a.Approval, e.Voter); why != "" {
 			return refuse(PermissionError, "%s", why)
 		}
+		_, err := a.Approval.Fill(e.Fields)
+		return err
 	}
 	return nil
 }

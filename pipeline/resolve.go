@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -231,7 +232,10 @@ func variablesOf(p Pipeline, given map[string]string) (map[string]string, *UserE
 
 // approvalOutputs are what an approve action exports.
 func approvalOutputs(a ApprovalState) map[string]string {
-	return map[string]string{
-		"ApprovedBy": a.AnsweredBy, "Comment": a.Comment, "ApprovedAt": a.AnsweredAt.UTC().Format(time.RFC3339),
+	out := maps.Clone(a.Values)
+	if out == nil {
+		out = map[string]string{}
 	}
+	out["ApprovedBy"], out["Comment"], out["ApprovedAt"] = a.AnsweredBy, a.Comment, a.AnsweredAt.UTC().Format(time.RFC3339)
+	return out
 }

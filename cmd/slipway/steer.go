@@ -119,7 +119,7 @@ func (a *app) answerCommand(use, short, long, word string, say func(*client.Clie
 		if err != nil {
 			return err
 		}
-		question.Message = answer.Message
+		question.Message, question.Fields = answer.Message, answer.Fields
 		out, err := say(api, ctx, args[0], question)
 		if err != nil {
 			return err
@@ -131,6 +131,7 @@ func (a *app) answerCommand(use, short, long, word string, say func(*client.Clie
 	f.StringVar(&answer.Stage, "stage", "", "the approval's stage, where several wait")
 	f.StringVar(&answer.Action, "action", "", "the approval's `name`, where several wait")
 	f.StringVar(&answer.Message, "message", "", "a comment, at most 512 characters")
+	f.StringToStringVar(&answer.Fields, "field", nil, "`NAME=VALUE` of what else the approval asks for; may be repeated")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

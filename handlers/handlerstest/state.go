@@ -22,6 +22,8 @@ import (
 // that a handlers.Server wants.
 type State struct {
 	gated      *releases // what AddGated drives
+	ballot     *releases // what AddBallot drives
+	tallied    int       // how many events it has seen
 	mu         sync.Mutex
 	changed    *sync.Cond
 	down       error

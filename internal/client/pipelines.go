@@ -46,6 +46,8 @@ type Answer struct {
 	Action  string `json:"action,omitempty"`
 	Token   string `json:"token,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Fields is what else the approval asks for, by name.
+	Fields map[string]string `json:"fields,omitempty"`
 }
 
 // Approve says yes to what an execution waits for.
