@@ -118,6 +118,7 @@ var rights = map[string]right{
 	"POST /pipelines/:id/stages/:stage/transition":         {ofPipeline, forge.Write},
 	"POST /pipelines/:id/stages/:stage/rollback":           {ofPipeline, forge.Write},
 	"GET /builds/:id":                                      {ofBuild, forge.Read},
+	"GET /builds/:id/reports/:name":                        {ofBuild, forge.Read},
 	"GET /deployments/:id":                                 {ofDeploy, forge.Read},
 	"GET /deployments":                                     {visible, forge.Read},
 	"POST /deployments/:id/stop":                           {ofDeploy, forge.Write},

@@ -141,6 +141,8 @@ var pagesWant = []struct {
 	{"agents", "/agents", []string{"web-2", "zone=b", "version 1.3.9", "Silent", "1 d ago", "0badcafe", "d-1 is being deployed"}},
 	{"reports", "/repos/github/harbour/crane/reports", []string{"crane-unit", "5 tests, 3 passed, 2 failed (1 new, 1 known flaky)"}},
 	{"report group", "/repos/github/harbour/crane/reports/crane-unit", []string{"Pass rate: 60.0%", "Duration: 2.0 s", "Tests: 5 tests", "pr/7"}},
+	{"report", "/builds/" + handlerstest.GoodBuild + "/reports/crane-unit", []string{"5 tests, 4 passed, 1 failed", "TestHook", "<script>alert(2)</script>", "hook_test.go:12", "bad in 1 of the last 2 reports", "TestStorm", "Skipped", "weather", "1.2 s"}},
+	{"failed cases", "/builds/" + handlerstest.GoodBuild + "/reports/crane-unit?status=bad", []string{"TestHook", "got 3 t, want 4 t"}},
 	{"running build", "/builds/" + handlerstest.RunningBuild, []string{"In progress", "mixing yellow"}},
 	{"deployment", "/deployments/" + handlerstest.GoodDeployment, []string{"Lifecycle events", "ApplicationStart", "production", "212 files installed"}},
 	{"deliveries", "/deliveries", []string{"pull_request.synchronize", "no trigger matched: refs/tags/v1 is a tag", "Refused", "signature", "Queued", "Execution 0b5c7d1e"}},

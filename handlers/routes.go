@@ -182,6 +182,7 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.POST("/pipelines/:id/stages/:stage/transition", write, s.transitionForm)
 	web.POST("/pipelines/:id/stages/:stage/rollback", write, s.rollbackForm)
 	web.GET("/builds/:id", read, s.buildPage)
+	web.GET("/builds/:id/reports/:name", read, s.reportPage)
 	web.GET("/deployments", read, s.deploymentsPage)
 	web.GET("/deployments/:id", read, s.deploymentPage)
 	web.POST("/deployments/:id/stop", write, s.stopDeploymentForm)

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -335,7 +337,7 @@ func (a *app) table(head string, rows func(row func(...any))) error {
 			if i > 0 {
 				fmt.Fprint(w, "\t")
 			}
-			fmt.Fprint(w, c)
+			fmt.Fprint(w, printable(fmt.Sprint(c)))
 		}
 		fmt.Fprintln(w)
 	})
@@ -344,6 +346,20 @@ func (a *app) table(head string, rows func(row func(...any))) error {
 		fmt.Fprintln(a.stderr, "there are none")
 	}
 	return err
+}
+
+// printable is a text of somebody else's as a terminal may have it: in one line
+// and without control characters, which could move the cursor or hide text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t' || r == '\n':
+			return ' '
+		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError:
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }
 
 func age(t time.Time) string {

@@ -30,6 +30,10 @@ var examples = map[string][]string{
 	"slipway agents remove": {"slipway agents remove web-1"},
 	"slipway agents token":  {"slipway agents token --tags env=prod,role=web --for 24h"},
 	"slipway approve":       {`slipway approve EXECUTION --message "looks good"`},
+	"slipway reports": {
+		"slipway reports EXECUTION",
+		"slipway reports BUILD unit | jq '.cases[] | select(.status == \"FAILED\")'",
+	},
 	"slipway artifacts": {
 		"slipway artifacts EXECUTION",
 		"slipway artifacts EXECUTION BuildArtifact --unpack out",

@@ -95,11 +95,15 @@ func (s *State) addGood(at time.Time) {
 	x.Stages[2] = pipeline.StageExecution{Name: "Deploy", Status: pipeline.Succeeded, StartedAt: at.Add(44 * time.Second), EndedAt: at.Add(64 * time.Second), Actions: []pipeline.ActionExecution{
 		{Name: "Deploy", Status: pipeline.Succeeded, Attempt: 1, Kind: pipeline.DeployJob, Job: GoodDeployment, QueuedAt: at.Add(44 * time.Second), StartedAt: at.Add(45 * time.Second), EndedAt: at.Add(64 * time.Second)}}}
 	s.AddExecution(x)
-	report := []byte(`{"v":1,"name":"crane-unit"}`)
+	report := []byte(`{"v":1,"name":"crane-unit","cases":[
+		{"name":"TestHook","prefix":"crane","status":"FAILED","message":"hook_test.go:12: got 3 t, want 4 t\n<script>alert(2)</script>","file":"hook_test.go","line":12,"duration_ns":31000000},
+		{"name":"TestLift","prefix":"crane","status":"SUCCEEDED","duration_ns":1200000000},{"name":"TestSwing","prefix":"crane","status":"SUCCEEDED"},
+		{"name":"TestLower","prefix":"crane","status":"SUCCEEDED"},{"name":"TestStorm","prefix":"crane","suite":"weather","status":"SKIPPED"}]}`)
+	hook := pipeline.ReportCase{Name: "TestHook", Prefix: "crane"}.Key()
 	stored := pipeline.Artifact{Name: "Report:crane-unit", Format: "json", Files: 1, Bytes: int64(len(report)), Digest: s.AddArtifact(report)}
 	for i, p := range []pipeline.ReportPoint{
 		{On: "branch/main", Report: pipeline.Report{Status: pipeline.ReportSucceeded, Passed: 5}},
-		{On: "pr/7", Report: pipeline.Report{Status: pipeline.ReportFailed, Passed: 3, Failed: 2, NewBad: 1, Flaky: 1}},
+		{On: "pr/7", Report: pipeline.Report{Status: pipeline.ReportFailed, Passed: 3, Failed: 2, NewBad: 1, Flaky: 1, BadKeys: []string{hook}}},
 	} {
 		p.Name, p.Kind, p.Total, p.Duration = "crane-unit", pipeline.ReportTest, 5, 2*time.Second
 		p.Build, p.SHA, p.Trusted, p.At = GoodBuild, x.Trigger.SHA, true, at.Add(time.Duration(i)*time.Hour)

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/slipway-ci/slipway/pipeline"
@@ -100,7 +101,7 @@ func (m measure) draw(shown []pipeline.ReportPoint) Picture {
 		}
 		out.Newest = m.word(v)
 		out.Columns = append(out.Columns, Column{
-			X: i * 12, Y: stripHeight - height, Height: height, State: stateOf(p.Status), Href: "/builds/" + p.Build + "#reports",
+			X: i * 12, Y: stripHeight - height, Height: height, State: stateOf(p.Status), Href: "/builds/" + url.PathEscape(p.Build) + "/reports/" + url.PathEscape(p.Name),
 			Title: m.title + " " + m.word(v) + " at " + shortSHA(p.SHA),
 		})
 	}

@@ -126,6 +126,12 @@ func (c *Client) BuildArtifact(ctx context.Context, build, name string) (io.Read
 	return c.open(ctx, call{method: http.MethodGet, path: "/builds/" + url.PathEscape(build) + "/artifacts/" + url.PathEscape(name)})
 }
 
+// BuildReport is a report of a build as it is stored, JSON with all of its
+// cases. The caller closes it.
+func (c *Client) BuildReport(ctx context.Context, build, name string) (io.ReadCloser, error) {
+	return c.open(ctx, call{method: http.MethodGet, path: "/builds/" + url.PathEscape(build) + "/reports/" + url.PathEscape(name)})
+}
+
 // Deliveries lists webhook deliveries, newest first; an empty forge means all.
 func (c *Client) Deliveries(ctx context.Context, forge string, limit int, after string) (pipeline.Page[pipeline.Delivery], error) {
 	query := paged(limit, after)
