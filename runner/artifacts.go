@@ -33,11 +33,14 @@ func (r *build) upload(ctx context.Context) error {
 		return &pipeline.UserError{Code: codeClient, Msg: "no definition for primary artifacts in buildspec"}
 	}
 	var bundles []bundle
-	for _, one := range append([]buildspec.Artifacts{*a}, a.Secondary...) {
+	for i, one := range append([]buildspec.Artifacts{*a}, a.Secondary...) {
 		if len(one.Files) == 0 {
 			continue
 		}
 		b, err := r.expandArtifact(ctx, one)
+		if err == nil {
+			err = r.copyBase(ctx, &b, i)
+		}
 		if err != nil {
 			return err
 		}
@@ -57,6 +60,49 @@ func (r *build) upload(ctx context.Context) error {
 type bundle struct {
 	buildspec.Artifacts
 	source string // of the build; absolute paths below it are understood
+	copied string // folder in the work folder that stands for source; empty: none does
+}
+
+// copyBase has the container copy a base directory outside of the source, such
+// as a secondary source's (CodeBuild reference 4.1.2), to where this host sees
+// it.
+func (r *build) copyBase(ctx context.Context, b *bundle, n int) error {
+	base := path.Clean(b.BaseDirectory)
+	if _, inside := b.relative(base); !path.IsAbs(base) || inside {
+		return nil
+	}
+	for _, whole := range []string{b.source, r.shell.work, "/proc", "/sys", "/dev"} {
+		if strings.HasPrefix(whole+"/", strings.TrimSuffix(base, "/")+"/") {
+			return &pipeline.UserError{Code: codeClient, Msg: fmt.Sprintf("artifacts: base-directory %s: want a folder in or beside the source, not one around it", base)}
+		}
+	}
+	name := fmt.Sprintf("artifact.%d", n)
+	out := quote(r.shell.work + "/" + name)
+	script := fmt.Sprintf("if [ -d %[1]s ]; then mkdir %[2]s; cp -R -P -p %[1]s/. %[2]s; fi", quote(base), out)
+	if os.Getuid() != 0 { // this process reads them, and belongs to somebody else
+		script += "\nif [ -d " + out + " ]; then chmod -R a+rX " + out + "; fi"
+	}
+	if err := r.copying(ctx, script); err != nil {
+		return err
+	}
+	b.source, b.copied = base, name
+	return nil
+}
+
+// open opens the tree that the bundle's paths are in.
+func (b bundle) open(r *build) (*os.Root, error) {
+	if b.copied == "" {
+		return os.OpenRoot(r.place.source)
+	}
+	root, err := r.shell.folder.OpenRoot(b.copied)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, b.noBase()
+	}
+	return root, err
+}
+
+func (b bundle) noBase() error {
+	return &pipeline.UserError{Code: codeClient, Msg: "no matching base directory path found for " + b.BaseDirectory}
 }
 
 func (r *build) expandArtifact(ctx context.Context, a buildspec.Artifacts) (bundle, error) {
@@ -94,7 +140,7 @@ func checkName(name string) error {
 }
 
 func (r *build) uploadOne(ctx context.Context, b bundle) error {
-	root, err := os.OpenRoot(r.place.source)
+	root, err := b.open(r)
 	if err != nil {
 		return fmt.Errorf("opening source: %w", err)
 	}
@@ -176,7 +222,7 @@ func orDot(dir string) string {
 
 // bases are the folders that base-directory means, relative to the source.
 func (b bundle) bases(root fs.FS) ([]string, error) {
-	none := &pipeline.UserError{Code: codeClient, Msg: "no matching base directory path found for " + b.BaseDirectory}
+	none := b.noBase()
 	if b.BaseDirectory == "" {
 		return []string{"."}, nil
 	}

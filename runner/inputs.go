@@ -72,10 +72,24 @@ func (r *build) bring(ctx context.Context, in pipeline.Input, dir string) error 
 	return nil
 }
 
+// beside copies the secondary sources of a build in Dir.
+func (r *build) beside() error {
+	for _, f := range r.Secondary {
+		to := filepath.Join(r.place.Work, secondaryFolder, f.Name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.CopyFS(to, os.DirFS(f.Path))); err != nil {
+			return fmt.Errorf("copying secondary source %s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
 // inputVariables say where the secondary sources are. A dash, which no name of
 // a variable has, is an underscore there.
 func (r *build) inputVariables() []pipeline.Variable {
 	var vars []pipeline.Variable
+	for _, f := range r.Secondary {
+		vars = append(vars, pipeline.Variable{Name: "CODEBUILD_SRC_DIR_" + f.Name, Value: r.shell.work + "/" + secondaryFolder + "/" + f.Name})
+	}
 	for i, in := range r.order.Inputs {
 		dir := r.shell.source
 		if i > 0 {

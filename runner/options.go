@@ -19,6 +19,8 @@ type Options struct {
 	// Dir is a folder to build in place of a checkout, as it is; the order's
 	// Source is for variables only then.
 	Dir string
+	// Secondary are sources beside Dir; builds work in copies of them.
+	Secondary []Folder
 	// Inputs opens the artifacts of earlier actions; nil: builds with such inputs
 	// fail.
 	Inputs Inputs
@@ -45,6 +47,10 @@ type Options struct {
 	Now   func() time.Time // nil means time.Now
 	Log   *slog.Logger     // nil means none
 }
+
+// Folder is a secondary source of a build: CODEBUILD_SRC_DIR_ and its name say
+// where the build finds it.
+type Folder struct{ Name, Path string }
 
 const defaultGrace = 10 * time.Second
 

@@ -119,7 +119,7 @@ func (r *build) hide(name, value string) {
 func (r *build) fetch(ctx context.Context) {
 	r.checkout = make(chan error, 1)
 	if r.Dir != "" {
-		r.checkout <- nil
+		r.background.Go(func() { r.checkout <- r.beside() })
 		return
 	}
 	r.background.Go(func() { r.checkout <- r.sources(ctx) })

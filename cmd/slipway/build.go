@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.StringVar(&o.image, "image", "", "`image` to build in")
 	f.StringVar(&o.engine, "engine", "", "docker, host (isolates nothing) or auto (default docker)")
 	f.StringArrayVar(&o.env, "env", nil, "`K=V`: set a variable; may be repeated")
+	f.StringArrayVar(&o.sources, "source", nil, "`NAME=DIR`: a secondary source, whose copy is $CODEBUILD_SRC_DIR_NAME; may be repeated")
 	f.StringVar(&o.artifacts, "artifacts", "", "`folder` to unpack the artifacts into")
 	f.StringVar(&o.report, "report", "", "`file` to write the build's record to, as JSON, with its manifest and reports")
 	f.StringVar(&o.compare, "compare", "", "report or manifest of an earlier build, a `file`: fail if this one does anything else")
@@ -64,7 +66,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 type localBuild struct {
 	dir, buildspec, image, engine, artifacts, report string
 	cache, secrets, compare                          string
-	env, phases                                      []string
+	env, phases, sources                             []string
 	timeout                                          time.Duration
 	copied, privileged, engineNamed, shellOnFailure  bool
 }
@@ -91,6 +93,10 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 		if before, err = readManifest(o.compare); err != nil {
 			return usage(fmt.Errorf("--compare: %w", err))
 		}
+	}
+	secondary, err := secondarySources(o.sources)
+	if err != nil {
+		return usage(err)
 	}
 	order, err := a.localOrder(ctx, cfg, o, dir)
 	if err != nil {
@@ -119,7 +125,7 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 		return err
 	}
 	defer local.close()
-	options := runner.Options{Engine: place.Engine, Dir: dir, Temp: place.temp, Name: "local", Phases: o.phases, Cache: local.runnerCache()}
+	options := runner.Options{Engine: place.Engine, Dir: dir, Secondary: secondary, Temp: place.temp, Name: "local", Phases: o.phases, Cache: local.runnerCache()}
 	if o.shellOnFailure {
 		options.Debug = a.localShell
 	}
@@ -204,6 +210,34 @@ func (a *app) tell(b pipeline.Build, o pipeline.Outcome) error {
 		return &exitError{code: exitUsage}
 	}
 	return &exitError{code: exitFailed}
+}
+
+// sourceID is the form of a secondary source's identifier (CodeBuild
+// reference 1.6).
+var sourceID = regexp.MustCompile(`^[A-Za-z0-9_]{1,127}$`)
+
+const maxSources = 12
+
+// secondarySources reads --source.
+func secondarySources(given []string) ([]runner.Folder, error) {
+	var all []runner.Folder
+	for _, s := range given {
+		name, dir, _ := strings.Cut(s, "=")
+		if !sourceID.MatchString(name) || dir == "" {
+			return nil, fmt.Errorf("--source: want NAME=DIR, the name of letters, digits and underscores, have %q", s)
+		}
+		if slices.ContainsFunc(all, func(f runner.Folder) bool { return f.Name == name }) {
+			return nil, fmt.Errorf("--source: %s is given twice", name)
+		}
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil, fmt.Errorf("--source %s: %s is not a folder", name, dir)
+		}
+		all = append(all, runner.Folder{Name: name, Path: dir})
+	}
+	if len(all) > maxSources {
+		return nil, fmt.Errorf("--source: want at most %d, have %d", maxSources, len(all))
+	}
+	return all, nil
 }
 
 func firstLine(s string) string {

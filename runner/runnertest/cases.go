@@ -205,6 +205,19 @@ var cases = []conformance{
 		code: "CLIENT_ERROR", message: "no matching artifact paths found", log: []string{"Skipping invalid file path out.zip"},
 	},
 	{
+		name: "4.1.2 a base directory outside of the source", spec: spec("  build:\n    commands: ['D=$(cd .. && pwd)/base', 'mkdir -p $D/x', 'echo 1 > $D/x/f']\n") +
+			"artifacts:\n  base-directory: $D\n  files: ['**/*']\n  secondary-artifacts:\n    other: {base-directory: $D/x, files: f}\n",
+		status: pipeline.BuildSucceeded, files2: []string{"x/f"}, secondary: map[string][]string{"other": {"f"}},
+	},
+	{
+		name: "E13 a base directory outside of the source that isn't there", spec: spec("  build:\n    commands: [\"true\"]\n") + "artifacts: {base-directory: /no/such, files: '**/*'}\n",
+		status: pipeline.BuildFailed, code: "CLIENT_ERROR", message: "no matching base directory path found for /no/such",
+	},
+	{
+		name: "a base directory round the source", spec: spec("  build:\n    commands: [\"true\"]\n") + "artifacts: {base-directory: /, files: '**/*'}\n",
+		status: pipeline.BuildFailed, code: "CLIENT_ERROR", message: "base-directory /: want a folder in or beside the source",
+	},
+	{
 		name:   "C32 no base directory",
 		spec:   spec("  build:\n    commands: [\"true\"]\n") + "artifacts:\n  files: ['**/*']\n  base-directory: dist\n",
 		status: pipeline.BuildFailed, code: "CLIENT_ERROR", message: "no matching base directory path found for dist",
