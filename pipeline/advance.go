@@ -248,7 +248,7 @@ const (
 	timerAnswer  = "answer"
 	timerOpening = "opening"
 	timerWindow  = "window" // a deployment window opens
-	timerLook    = "look"   // an alarm was waited for long enough
+	timerLook    = "look"   // an alarm or a query is to be looked at again
 	timerBatch   = "batch"
 )
 

@@ -403,6 +403,7 @@ func (s *step) succeed(x *Execution, t task) {
 	def, a := t.def, t.a
 	missing := x.lacks(def, a.Artifacts)
 	switch {
+	case s.watches(x, t):
 	case def.Batch != nil:
 		s.expand(x, t)
 	case tooLarge(a.Exported):
@@ -458,7 +459,7 @@ func (s *step) again(x *Execution, t task, notBefore time.Time) {
 	a := t.a
 	*a = ActionExecution{
 		Name: a.Name, Status: InProgress, Attempt: a.Attempt + 1, Lost: a.Lost, Unbegun: a.Unbegun, Retried: a.Retried, Kind: a.Kind,
-		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job), Resolved: a.Resolved, TaskOf: a.TaskOf,
+		Number: a.Number, QueuedAt: s.e.At, Earlier: append(a.Earlier, a.Job), Resolved: a.Resolved, TaskOf: a.TaskOf, LookUntil: a.LookUntil,
 	}
 	s.enqueue(x, t, notBefore)
 }

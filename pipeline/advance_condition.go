@@ -126,10 +126,10 @@ func (s *step) beginRule(x *Execution, t task) bool {
 		s.window(x, t)
 	case AlarmProvider, PrometheusProvider:
 		wait, err := time.ParseDuration(orText(set[ConfigWaitTime], "0"))
-		if err != nil || wait <= 0 {
-			return false
+		if err == nil && wait > 0 {
+			t.a.LookUntil = s.e.At.Add(wait)
 		}
-		s.timer(x, x.Stages[t.i].Name, t.a, timerLook, s.e.At.Add(wait))
+		return false
 	default:
 		return false
 	}
@@ -170,12 +170,40 @@ func (s *step) window(x *Execution, t task) {
 	s.timer(x, x.Stages[t.i].Name, t.a, timerWindow, next)
 }
 
+// How often an alarm or a query is looked at within its time: every minute, and
+// where that would be more than looks times, so often.
+const (
+	lookEvery = time.Minute
+	looks     = 30
+)
+
+// watches has a rule that succeeded looked at again, until its time is over: it
+// succeeds if it does so each time (CodePipeline reference 3.8, WaitTime).
+func (s *step) watches(x *Execution, t task) bool {
+	a := t.a
+	if !s.e.At.Before(a.LookUntil) {
+		return false
+	}
+	wait, _ := time.ParseDuration(a.Resolved.Configuration[ConfigWaitTime]) // it was read when the rule began
+	next := s.e.At.Add(max(lookEvery, wait/looks))
+	if next.After(a.LookUntil) {
+		next = a.LookUntil
+	}
+	*a = ActionExecution{
+		Name: a.Name, Status: InProgress, Attempt: a.Attempt, Earlier: append(a.Earlier, a.Job),
+		QueuedAt: a.QueuedAt, StartedAt: a.StartedAt, Resolved: a.Resolved, LookUntil: a.LookUntil,
+	}
+	s.timer(x, x.Stages[t.i].Name, a, timerLook, next)
+	return true
+}
+
 // lookAgain looks at a rule whose time has come.
 func (s *step) lookAgain(x *Execution, t task) {
 	if s.e.Reason == timerWindow {
 		s.window(x, t)
 		return
 	}
+	t.a.Attempt++
 	s.enqueue(x, t, time.Time{})
 }
 

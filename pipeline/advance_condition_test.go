@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -289,27 +290,75 @@ func TestDeploymentWindow(t *testing.T) {
 	}
 }
 
-// An alarm is looked at after the time that it is waited for.
-func TestAlarmWaits(t *testing.T) {
+// An alarm is looked at at once and again until its time is over, and the last
+// look has the last word.
+func TestAlarmIsWatched(t *testing.T) {
+	w, x := watched(t, "3m0s")
+	for look := range 4 {
+		w.end(x, "Deploy", "on_success:alarm", BuildSucceeded)
+		if ended := w.all[x].Status == Succeeded; ended != (look == 3) {
+			t.Fatalf("after look %d it is %s", look, w.all[x].Status)
+		}
+		w.now = w.now.Add(time.Minute)
+		w.next(timerLook)
+	}
+}
+
+// A bad look within the time fails at once.
+func TestAlarmRingsWithinItsTime(t *testing.T) {
+	w, x := watched(t, "15m0s")
+	w.end(x, "Deploy", "on_success:alarm", BuildSucceeded)
+	w.now = w.now.Add(time.Minute)
+	w.next(timerLook)
+	w.took()
+	w.end(x, "Deploy", "on_success:alarm", BuildFailed)
+	expect(t, w, "X1.Deploy:Failed X1:Failed")
+	if c := w.condition(x, "Deploy", OnSuccessHook); c.Status != ConditionFailed {
+		t.Errorf("the condition is %s", c.Status)
+	}
+}
+
+// A long time has no more looks than a short one.
+func TestLooksAreBounded(t *testing.T) {
+	w, x := watched(t, "168h0m0s")
+	n := 0
+	for ; w.all[x].Status != Succeeded && n < 100; n++ {
+		w.end(x, "Deploy", "on_success:alarm", BuildSucceeded)
+		if len(w.timer) > 0 {
+			w.now = w.timer[len(w.timer)-1].At
+		}
+		w.next(timerLook)
+	}
+	if n != looks+1 {
+		t.Errorf("it was looked at %d times, want %d", n, looks+1)
+	}
+}
+
+// watched is an execution whose deployment has succeeded, and whose alarm is
+// looked at.
+func watched(t *testing.T, wait string) (*world, string) {
+	t.Helper()
 	w := newWorld(t)
 	p := f1(SupersededMode)
 	p.Stages[2].OnSuccess = alarm("on_success")
-	p.Stages[2].OnSuccess.Rules[0].Configuration[ConfigWaitTime] = "15m0s"
+	p.Stages[2].OnSuccess.Rules[0].Configuration[ConfigWaitTime] = wait
 	x := w.start(p)
 	w.end(x, "Build", "b", BuildSucceeded)
 	jobs := len(w.added)
 	w.end(x, "Deploy", "d", BuildSucceeded)
-	if len(w.added) != jobs {
-		t.Errorf("it looks at once")
-	}
-	w.now = w.now.Add(15 * time.Minute)
-	w.fire(timerLook)
 	if len(w.added) != jobs+1 {
-		t.Fatalf("it doesn't look")
+		t.Fatal("it doesn't look at once")
 	}
-	w.end(x, "Deploy", "on_success:alarm", BuildSucceeded)
-	if got := w.all[x].Status; got != Succeeded {
-		t.Errorf("got %s", got)
+	return w, x
+}
+
+// next sends the newest timer of a kind.
+func (w *world) next(reason string) {
+	for _, e := range slices.Backward(w.timer) {
+		if e.Reason == reason {
+			w.send(e)
+			return
+		}
 	}
 }
 

@@ -123,6 +123,8 @@ type ActionExecution struct {
 	Error     *ActionError      `json:"error,omitempty"`
 	Artifacts []Artifact        `json:"artifacts,omitempty"`
 	Exported  map[string]string `json:"exported,omitempty"`
+	// LookUntil is how long a rule that has succeeded is looked at again.
+	LookUntil time.Time `json:"look_until,omitzero"`
 	// Outcome is how the build or deployment itself ended.
 	Outcome BuildStatus `json:"outcome,omitempty"`
 	// Resolved are the action's settings with their variables filled in, as they

@@ -126,7 +126,7 @@ func conditionSchema(result string, results ...string) schema {
 // checkSchema has an alternative for each type of check, with more keys.
 func checkSchema(more schema) schema {
 	keys := actionKeysSchema()
-	keys["wait"] = schema{"type": []string{"string", "boolean"}, "description": "Of a window: whether it is waited for. Else how long to wait before looking."}
+	keys["wait"] = schema{"type": []string{"string", "boolean"}, "description": "Of a window: whether it is waited for. Else for how long it is looked at again."}
 	keys["states"] = oneOrMore(schema{"enum": []string{AlarmOK, AlarmAlarm, AlarmInsufficient}})
 	keys["threshold"] = schema{"type": "string", "pattern": `^\s*(<=|>=|==|!=|<|>)\s*\S+\s*$`}
 	needs := map[string][]string{"run": {"commands"}, "prometheus": {"threshold"}}

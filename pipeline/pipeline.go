@@ -216,7 +216,7 @@ const (
 	ConfigZone = "TimeZone"
 	ConfigWait = "Wait"
 	// ConfigAlarm and ConfigStates are alarm's; ConfigWaitTime, a duration, is
-	// how long it and prometheus wait before they look.
+	// for how long it and prometheus are looked at again.
 	ConfigAlarm    = "AlarmName"
 	ConfigStates   = "AlarmStates"
 	ConfigWaitTime = "WaitTime"
