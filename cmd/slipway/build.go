@@ -58,6 +58,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.StringVar(&o.secrets, "secrets", "", "`file` with values of parameters and secrets: lines NAME=VALUE, or a JSON object")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "time limit")
 	f.BoolVar(&o.shellOnFailure, "shell-on-failure", false, "open a shell where a command has failed, with its folder and variables")
+	f.BoolVar(&o.batch, "batch", false, "run the builds of the batch block one after the other, each in a copy of DIR")
 	f.BoolVar(&o.copied, "copy", false, "work in a copy of DIR")
 	f.BoolVar(&o.privileged, "privileged", false, "run the container privileged")
 	return c
@@ -69,6 +70,7 @@ type localBuild struct {
 	env, phases, sources                             []string
 	timeout                                          time.Duration
 	copied, privileged, engineNamed, shellOnFailure  bool
+	batch                                            bool
 }
 
 func (a *app) build(ctx context.Context, o localBuild) error {
@@ -88,6 +90,9 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 			return usage(fmt.Errorf("--phase: want one of %s, have %q", strings.Join(buildspec.PhaseNames, ", "), name))
 		}
 	}
+	if o.batch && o.report+o.compare != "" {
+		return usage(errors.New("--report and --compare are for one build: leave out --batch"))
+	}
 	var before runner.Manifest
 	if o.compare != "" {
 		if before, err = readManifest(o.compare); err != nil {
@@ -102,9 +107,6 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 	if err != nil {
 		return err
 	}
-	if order.Stored, err = a.localSecrets(ctx, cfg, o, dir, order.Variables); err != nil {
-		return err
-	}
 	temp, err := os.MkdirTemp("", "slipway-build-")
 	if err != nil {
 		return err
@@ -114,6 +116,14 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 		if dir, err = copyTree(dir, filepath.Join(temp, "copy")); err != nil {
 			return err
 		}
+	}
+	var batch pipeline.Batch
+	if o.batch {
+		if batch, err = a.readLocalBatch(cfg, o, dir); err != nil {
+			return err
+		}
+	} else if order.Stored, err = a.localSecrets(ctx, cfg, o, dir, order.Variables); err != nil {
+		return err
 	}
 	place, err := a.localEngine(ctx, cfg, o, order.Image)
 	if err != nil {
@@ -129,6 +139,10 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 	if o.shellOnFailure {
 		options.Debug = a.localShell
 	}
+	if o.batch {
+		return (&localBatch{app: a, cfg: cfg, localBuild: o, dir: dir, temp: temp, options: options, batch: batch}).run(ctx)
+	}
+	a.noteBatch(o, dir)
 	b, outcome, sink := a.attempts(ctx, options, order, o, cfg)
 	if o.report != "" {
 		if err := writeReport(o.report, b, sink); err != nil {

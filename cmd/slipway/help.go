@@ -42,6 +42,7 @@ var examples = map[string][]string{
 	"slipway build": {
 		"slipway build",
 		"slipway build --image golang:1.26 --env STAGE=dev --artifacts dist .",
+		"slipway build --batch --artifacts out .",
 		"slipway build --engine host    # on this host, as you; isolates nothing",
 	},
 	"slipway dead-letters":        {"slipway dead-letters"},

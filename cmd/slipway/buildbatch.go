@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/config"
+	"github.com/slipway-ci/slipway/pipeline"
+	"github.com/slipway-ci/slipway/runner"
+	"github.com/slipway-ci/slipway/runner/buildspec"
+)
+
+// localBatch is a batch whose builds run here, one after the other: what each
+// prints can be read so. What a server would start at once starts in the order
+// of the file.
+type localBatch struct {
+	*app
+	localBuild
+	cfg       config.Config
+	dir, temp string
+	options   runner.Options // of each build
+	batch     pipeline.Batch
+	ended     []endedTask
+	halted    string // why no other task begins
+}
+
+// endedTask is how one task ended.
+type endedTask struct {
+	pipeline.Task
+	status pipeline.BuildStatus // empty: it did not begin
+	took   time.Duration
+	why    string // it did not begin
+}
+
+// readLocalBatch reads the batch of a folder's buildspec as a server does, and
+// says what is wrong with it.
+func (a *app) readLocalBatch(cfg config.Config, o localBuild, dir string) (pipeline.Batch, error) {
+	name := cmp.Or(o.buildspec, defaultBuildspec)
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return pipeline.Batch{}, usage(fmt.Errorf("there is no %s in %s", name, o.dir))
+	}
+	if err != nil {
+		return pipeline.Batch{}, err
+	}
+	spec, problems := buildspec.Parse(name, data, buildspec.Options{})
+	made := expansion{order: pipeline.BatchOrder{Limit: pipeline.MaxTasks, Privileged: o.privileged}}
+	for compute := range cfg.ComputeTypes {
+		made.order.Computes = append(made.order.Computes, compute)
+	}
+	if spec != nil {
+		problems = append(problems, made.expand(spec)...)
+	}
+	for _, p := range problems {
+		fmt.Fprintf(a.stderr, "%s:%s\n", name, p)
+	}
+	if len(problems.Errors()) > 0 {
+		return pipeline.Batch{}, &exitError{code: exitUsage}
+	}
+	describe(made.batch, func(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) })
+	return made.batch, nil
+}
+
+// noteBatch says that a buildspec has a batch which this build leaves alone.
+func (a *app) noteBatch(o localBuild, dir string) {
+	data, err := os.ReadFile(filepath.Join(dir, cmp.Or(o.buildspec, defaultBuildspec)))
+	if err != nil || !bytes.Contains(data, []byte("batch")) {
+		return // the build says what is wrong
+	}
+	if spec, _ := buildspec.Parse("", data, buildspec.Options{}); spec != nil && spec.Batch != nil && len(spec.Batch.Tasks) > 0 {
+		fmt.Fprintf(a.stderr, "the buildspec has a %s of %d builds, and this runs its phases once; --batch runs them all\n", spec.Batch.Kind, len(spec.Batch.Tasks))
+	}
+}
+
+// run runs all tasks and says how each ended. The batch fails by the first that
+// may not (CodeBuild reference 7.3).
+func (l *localBatch) run(ctx context.Context) error {
+	for {
+		t, ok := l.next()
+		if !ok {
+			break
+		}
+		if err := l.task(ctx, t); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			l.halted = "the batch was stopped"
+		}
+	}
+	return l.tell()
+}
+
+// next is a task whose turn it is. Those that wait in vain end here.
+func (l *localBatch) next() (pipeline.Task, bool) {
+	for again := true; again; {
+		again = false
+		for _, t := range l.batch.Tasks {
+			if l.of(t.ID) != nil {
+				continue
+			}
+			ready, inVain := l.turn(t)
+			inVain = cmp.Or(l.halted, inVain)
+			if inVain == "" && ready {
+				return t, true
+			}
+			if inVain != "" {
+				l.ended = append(l.ended, endedTask{Task: t, why: inVain})
+				again = true
+			}
+		}
+	}
+	return pipeline.Task{}, false
+}
+
+// of is how a task ended; nil: it hasn't.
+func (l *localBatch) of(id string) *endedTask {
+	i := slices.IndexFunc(l.ended, func(e endedTask) bool { return e.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &l.ended[i]
+}
+
+// turn says whether all that a task waits for has ended, or why it waits in
+// vain.
+func (l *localBatch) turn(t pipeline.Task) (ready bool, inVain string) {
+	ready = true
+	for n, id := range slices.Concat(t.DependsOn, t.Needs) {
+		switch before := l.of(id); {
+		case before == nil:
+			ready = false
+		case before.status == pipeline.BuildSucceeded:
+		case before.status == "":
+			return false, "task " + id + ", which it depends on, did not begin"
+		case n >= len(t.DependsOn):
+			return false, "task " + id + ", whose artifact it needs, did not succeed"
+		case !before.IgnoreFailure:
+			return false, "task " + id + ", which it depends on, did not succeed"
+		}
+	}
+	return ready, ""
+}
+
+// task runs one build in a copy of the folder.
+func (l *localBatch) task(ctx context.Context, t pipeline.Task) error {
+	fmt.Fprintf(l.stderr, "\n== %s, %d of %d\n", t.ID, len(l.ended)+1, len(l.batch.Tasks))
+	o := l.localBuild
+	o.buildspec, o.image = cmp.Or(t.Buildspec, o.buildspec), cmp.Or(t.Image, o.image)
+	o.privileged = o.privileged && (t.Privileged == nil || *t.Privileged)
+	o.artifacts = l.artifactsOf(t.ID)
+	options := l.options
+	var err error
+	if options.Dir, err = copyTree(l.dir, filepath.Join(l.temp, "tasks", t.ID)); err != nil {
+		return err
+	}
+	options.Secondary = slices.Clone(options.Secondary)
+	for _, id := range t.Needs {
+		from := l.artifactsOf(id)
+		if _, err := os.Stat(from); err != nil {
+			l.ended = append(l.ended, endedTask{Task: t, why: "task " + id + " made no artifact, which it needs"})
+			return nil
+		}
+		options.Secondary = append(options.Secondary, runner.Folder{Name: id, Path: from})
+	}
+	order, err := l.localOrder(ctx, l.cfg, o, l.dir)
+	if err != nil {
+		return err
+	}
+	for i := range order.BuiltIn {
+		if order.BuiltIn[i].Name == "CODEBUILD_BATCH_BUILD_IDENTIFIER" {
+			order.BuiltIn[i].Value = t.ID
+		}
+	}
+	for name, value := range t.Variables {
+		order.Variables = append(order.Variables, pipeline.Variable{Name: name, Value: value})
+	}
+	if order.Stored, err = l.localSecrets(ctx, l.cfg, o, options.Dir, order.Variables); err != nil {
+		return err
+	}
+	b, outcome, _ := l.attempts(ctx, options, order, o, l.cfg)
+	told := l.app.tell(b, outcome)
+	if said, ok := errors.AsType[*exitError](told); told != nil && (!ok || said.err != nil) {
+		fmt.Fprintln(l.stderr, told)
+	}
+	l.ended = append(l.ended, endedTask{Task: t, status: outcome.Status, took: b.EndedAt.Sub(b.StartedAt)})
+	if outcome.Status != pipeline.BuildSucceeded && !t.IgnoreFailure && l.batch.FastFail {
+		l.halted = "task " + t.ID + " failed, and fast-fail ends the batch"
+	}
+	return nil
+}
+
+// artifactsOf is where a task's artifacts are kept.
+func (l *localBatch) artifactsOf(id string) string {
+	return filepath.Join(cmp.Or(l.artifacts, filepath.Join(l.temp, "artifacts")), id)
+}
+
+// tell says how all tasks ended; an error that says nothing more is the batch's.
+func (l *localBatch) tell() error {
+	fmt.Fprintln(l.stderr)
+	w := tabwriter.NewWriter(l.stderr, 0, 0, 2, ' ', 0)
+	failed := 0
+	for _, e := range l.ended {
+		said := "did not begin: " + e.why
+		if e.status != "" {
+			said = fmt.Sprintf("%s\tin %s", strings.ToLower(string(e.status)), e.took.Round(time.Millisecond))
+		}
+		switch {
+		case e.status == pipeline.BuildSucceeded:
+		case e.IgnoreFailure:
+			said += ", which is ignored"
+		default:
+			failed++
+		}
+		fmt.Fprintf(w, "%s\t%s\n", e.ID, said)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		fmt.Fprintf(l.stderr, "batch failed: %d of %d builds\n", failed, len(l.ended))
+		return &exitError{code: exitFailed}
+	}
+	fmt.Fprintf(l.stderr, "batch succeeded\n")
+	return nil
+}
