@@ -169,62 +169,12 @@ func (m *importer) variables(list value, out *mapping) {
 	}
 }
 
-// branchKeys say, by provider, which setting is the branch's.
-var branchKeys = map[string]string{
-	"CodeStarSourceConnection": "BranchName", "CodeCommit": "BranchName", "GitHub": "Branch",
-}
-
-// sources reads the first stage: the first source in a git host is this
-// repository.
-func (m *importer) sources(stage value, out *mapping) (branch string) {
-	for _, a := range stage.get("actions").list() {
-		provider := a.get("actionTypeId").get("provider").text()
-		key, git := branchKeys[provider]
-		var artifact string
-		if list := a.get("outputArtifacts").list(); len(list) > 0 {
-			artifact = word(list[0].get("name").text(), "-_")
-		}
-		switch {
-		case !git:
-			m.lost[artifact] = true
-			m.note(NeedsAction, a.path, "a source of type "+provider+" is not supported yet: fetch it in a run action")
-			continue
-		case m.source != "":
-			m.lost[artifact] = true
-			m.note(NeedsAction, a.path, "a second source is not supported yet: fetch it in a run action")
-			continue
-		}
-		m.source, m.trigger = cmp.Or(artifact, pipeline.DefaultSource), a.get("name").text()
-		m.spaces[a.get("namespace").text()] = m.source
-		c := a.get("configuration")
-		branch = c.get(key).text()
-		one := newMap()
-		one.text("branch", branch)
-		out.put(m.source, one.n)
-		m.note(Mapped, a.path, "sources."+m.source+": the repository that holds the file")
-		if ns := a.get("namespace"); !ns.missing() && ns.text() != m.source {
-			m.note(Approximated, ns.path, "references to "+ns.text()+" became "+m.source)
-		}
-		for _, detect := range []string{"DetectChanges", "PollForSourceChanges"} {
-			if c.get(detect).text() == "false" {
-				m.note(Approximated, c.get(detect).path, "without on, pushes to "+branch+" start the pipeline here")
-			}
-		}
-		repository := cmp.Or(c.get("FullRepositoryId").text(), c.get("RepositoryName").text(), c.get("Repo").text())
-		m.note(NeedsAction, c.path, "put the file into the repository "+repository)
-		c.left(key, "DetectChanges", "PollForSourceChanges", "FullRepositoryId", "RepositoryName", "Owner", "Repo")
-		a.left("name", "actionTypeId", "runOrder", "configuration", "outputArtifacts", "inputArtifacts", "namespace")
-	}
-	stage.left("name", "actions")
-	return branch
-}
-
 func (m *importer) on(triggers value, out *mapping, branch string) {
 	on := newMap()
 	for _, t := range triggers.list() {
 		g := t.get("gitConfiguration")
 		if name := g.get("sourceActionName").text(); name != m.trigger {
-			m.note(Dropped, t.path, "its source "+name+" isn't there any more")
+			m.note(Dropped, t.path, "only the repository that holds the file starts the pipeline, not source "+name)
 			continue
 		}
 		m.filters(on, "push", g.get("push"))
@@ -317,31 +267,10 @@ func (m *importer) stage(s value) *yaml.Node {
 	out.n.HeadComment = strings.Join(comments, "\n")
 	out.text("name", name)
 	out.put("actions", list)
+	m.condition("before", s.get("beforeEntry"), out)
+	m.condition("on_success", s.get("onSuccess"), out)
 	m.onFailure(s.get("onFailure"), out)
 	m.note(Mapped, s.path, "stage "+name)
-	s.left("name", "actions", "onFailure")
+	s.left("name", "actions", "beforeEntry", "onSuccess", "onFailure")
 	return out.n
-}
-
-func (m *importer) onFailure(f value, out *mapping) {
-	if f.missing() {
-		return
-	}
-	retry := f.get("retryConfiguration").get("retryMode")
-	switch result := f.get("result").text(); {
-	case result == "ROLLBACK":
-		out.text("on_failure", "rollback")
-		m.note(Mapped, f.path, "on_failure: rollback")
-	case result == "RETRY", !retry.missing():
-		mode := "failed"
-		if retry.text() == "ALL_ACTIONS" {
-			mode = "all"
-		}
-		one := newMap()
-		one.text("retry", mode)
-		one.n.Style = yaml.FlowStyle
-		out.put("on_failure", one.n)
-		m.note(Mapped, f.path, "on_failure: {retry: "+mode+"}")
-	}
-	f.left("result", "retryConfiguration")
 }

@@ -61,7 +61,7 @@ stages:
 	for _, want := range []string{
 		"`Resources.Delivery.Properties.stages[0].actions[0]", "OAuthToken`: the server's own credentials are used",
 		"EnvironmentVariables`: it isn't a JSON list of variables", "ProjectName`: fill in ${Unit}",
-		"PollForSourceChanges`: without on, pushes to main start the pipeline here", "put the file into the repository web",
+		"PollForSourceChanges`: without on, pushes to main start the pipeline here", "put the file into the repository octo/web",
 	} {
 		if !strings.Contains(strings.ReplaceAll(report, "Stages[0].Actions", "stages[0].actions"), want) {
 			t.Errorf("no %q in\n%s", want, report)
