@@ -40,8 +40,10 @@ func (r Rules) retries() int {
 	return r.InfrastructureRetries
 }
 
-func (r Rules) queuedTimeout() time.Duration { return orDefault(r.QueuedTimeout, 8*time.Hour) }
-func (r Rules) stopGrace() time.Duration     { return orDefault(r.StopGrace, time.Minute) }
+func (r Rules) queuedTimeout(a Action) time.Duration {
+	return orDefault(a.QueuedTimeout, orDefault(r.QueuedTimeout, 8*time.Hour))
+}
+func (r Rules) stopGrace() time.Duration { return orDefault(r.StopGrace, time.Minute) }
 
 func (r Rules) transitionLimit() time.Duration {
 	return orDefault(r.TransitionLimit, 30*24*time.Hour)

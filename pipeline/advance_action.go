@@ -303,7 +303,7 @@ func (s *step) enqueue(x *Execution, t task, notBefore time.Time) {
 		a.Job = BuildID(x.ID, stage, a.Name, a.Attempt)
 	}
 	if a.Kind == BatchJob || a.Kind == SourceJob { // the server's own
-		def.Labels, def.Compute, def.Concurrency = "", "", 0
+		def.Labels, def.Compute, def.Concurrency, def.QueuedTimeout = "", "", 0, 0
 	}
 	a.Class = ClassOf(a.Kind, def.Labels, def.Compute)
 	s.do(Effect{Type: AddJob, Execution: x.ID, Job: &Job{
@@ -312,7 +312,7 @@ func (s *step) enqueue(x *Execution, t task, notBefore time.Time) {
 		Labels: def.Labels, Compute: def.Compute, Concurrency: def.Concurrency, Timeout: s.rules.timeout(def),
 		NotBefore: notBefore, Trusted: x.Trigger.Trusted,
 	}})
-	s.timer(x, stage, a, timerQueued, s.e.At.Add(s.rules.queuedTimeout()))
+	s.timer(x, stage, a, timerQueued, s.e.At.Add(s.rules.queuedTimeout(def)))
 }
 
 func (s *step) fail(a *ActionExecution, code, message string, outcome BuildStatus) {

@@ -295,6 +295,27 @@ func TestCase18Reject(t *testing.T) {
 	}
 }
 
+// A project's own limit of the time in the queue wins over the rules' (CodeBuild
+// reference 1.6).
+func TestQueuedTimeoutOfAProject(t *testing.T) {
+	for limit, want := range map[time.Duration]time.Duration{0: 8 * time.Hour, 7 * time.Minute: 7 * time.Minute} {
+		w := newWorld(t)
+		def := f1(SupersededMode)
+		def.Stages[1].Actions[0].QueuedTimeout = limit
+		x := w.start(def)
+		w.now = w.now.Add(want)
+		w.fire(timerQueued)
+		if e := w.all[x].Stage("Build").Action("b").Error; e == nil || e.Message != "no worker took the job for "+want.String() {
+			t.Errorf("limit %s: error %+v", limit, e)
+		}
+		for _, timer := range w.timer {
+			if timer.Reason == timerQueued && !timer.At.Equal(testTime.Add(want)) {
+				t.Errorf("limit %s: the timer is set to %s after the start", limit, timer.At.Sub(testTime))
+			}
+		}
+	}
+}
+
 func TestCase19ApprovalExpires(t *testing.T) {
 	w := newWorld(t)
 	def := f3()

@@ -111,7 +111,7 @@ func (s *step) deadline() {
 		if a.Worker != "" || a.Job == "" {
 			return
 		}
-		s.fail(a, TimedOut, "no worker took the job for "+s.rules.queuedTimeout().String(), BuildTimedOut)
+		s.fail(a, TimedOut, "no worker took the job for "+s.rules.queuedTimeout(t.def).String(), BuildTimedOut)
 	case timerRunning:
 		s.fail(a, TimedOut, "timed out after "+limit.String(), BuildTimedOut)
 	case timerAnswer:

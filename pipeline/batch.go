@@ -100,7 +100,8 @@ func (t Task) action(batch Action) Action {
 	}
 	a := Action{
 		Name: t.Batch + "/" + name, Category: batch.Category, Provider: batch.Provider, RunOrder: batch.RunOrder,
-		Inputs: batch.Inputs, Timeout: batch.Timeout, Labels: batch.Labels, Compute: batch.Compute, Concurrency: batch.Concurrency, Task: &t,
+		Inputs: batch.Inputs, Timeout: batch.Timeout, Labels: batch.Labels, Compute: batch.Compute, Concurrency: batch.Concurrency,
+		QueuedTimeout: batch.QueuedTimeout, Task: &t,
 	}
 	if t.Compute != "" {
 		a.Compute = t.Compute

@@ -156,6 +156,9 @@ type Action struct {
 	Labels      string `json:"labels,omitempty"`
 	Compute     string `json:"compute,omitempty"`
 	Concurrency int    `json:"concurrency,omitempty"`
+	// QueuedTimeout is how long a job may wait for a worker; 0 means that of the
+	// rules.
+	QueuedTimeout time.Duration `json:"queuedTimeout,omitempty"`
 	// Batch makes a build several: those that its buildspec's batch block lists.
 	Batch *BatchSettings `json:"batch,omitempty"`
 	// Task is set on those builds, which only executions have.

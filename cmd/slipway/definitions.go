@@ -107,7 +107,7 @@ func (d *definitions) buildStage(p config.Project, batch *pipeline.BatchSettings
 	a := pipeline.Action{
 		Name: "Build", Category: pipeline.BuildCat, Provider: "CodeBuild", RunOrder: 1,
 		Inputs: []string{"SourceArtifact"}, Outputs: []string{buildArtifact},
-		Timeout: p.Timeout, Labels: strings.Join(config.Labels(p.Labels), ","), Compute: p.Compute, Concurrency: p.Concurrency, Batch: batch,
+		Timeout: p.Timeout, Labels: strings.Join(config.Labels(p.Labels), ","), Compute: p.Compute, Concurrency: p.Concurrency, QueuedTimeout: p.QueuedTimeout, Batch: batch,
 	}
 	if a.Timeout == 0 {
 		a.Timeout = d.cfg.Limits.BuildTimeout

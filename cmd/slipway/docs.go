@@ -166,6 +166,7 @@ projects:                             # settings of repositories' projects
     compute: BUILD_GENERAL1_SMALL
     labels: linux                     # runners that take its builds
     timeout: 30m
+    queued_timeout: 1h                # how long its builds may wait for a runner; default: limits.queued_timeout
     concurrency: 2                    # builds at a time; more wait
     variables: {DEPLOY_ENV: staging}  # they win over the buildspec's
     build_type: auto                  # what a webhook starts: a batch if the buildspec has one [auto], build, or batch

@@ -130,6 +130,7 @@ func (d *definitions) equip(a *pipeline.Action, repo forge.Repo, p config.Projec
 			p = own
 		}
 		a.Labels, a.Compute, a.Concurrency = strings.Join(config.Labels(p.Labels), ","), p.Compute, p.Concurrency
+		a.QueuedTimeout = p.QueuedTimeout
 		a.Timeout = cmp.Or(a.Timeout, p.Timeout, d.cfg.Limits.BuildTimeout)
 		if a.Batch != nil {
 			a.Batch.Timeout = p.Batch.Timeout

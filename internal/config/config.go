@@ -169,16 +169,19 @@ type Compute struct {
 
 // Project is the settings of a repository's project.
 type Project struct {
-	Repository  string            `yaml:"repository"` // FORGE/OWNER/NAME
-	Name        string            `yaml:"name"`       // default: default
-	Buildspec   string            `yaml:"buildspec"`
-	Image       string            `yaml:"image"`
-	Compute     string            `yaml:"compute"`
-	Labels      string            `yaml:"labels"`
-	Timeout     time.Duration     `yaml:"timeout"`
-	Concurrency int               `yaml:"concurrency"`
-	Privileged  bool              `yaml:"privileged"`
-	Variables   map[string]string `yaml:"variables"`
+	Repository string        `yaml:"repository"` // FORGE/OWNER/NAME
+	Name       string        `yaml:"name"`       // default: default
+	Buildspec  string        `yaml:"buildspec"`
+	Image      string        `yaml:"image"`
+	Compute    string        `yaml:"compute"`
+	Labels     string        `yaml:"labels"`
+	Timeout    time.Duration `yaml:"timeout"`
+	// QueuedTimeout is how long its builds may wait for a runner; 0 means
+	// limits.queued_timeout.
+	QueuedTimeout time.Duration     `yaml:"queued_timeout"`
+	Concurrency   int               `yaml:"concurrency"`
+	Privileged    bool              `yaml:"privileged"`
+	Variables     map[string]string `yaml:"variables"`
 	// Services run beside its builds; Docker is an engine for them.
 	Services []Service    `yaml:"services"`
 	Docker   DockerEngine `yaml:"docker"`
@@ -348,8 +351,10 @@ func (c *Config) checkProjects() error {
 		if _, ok := c.ComputeTypes[p.Compute]; p.Compute != "" && !ok {
 			errs = append(errs, fmt.Errorf("projects[%d].compute: %q is not in compute_types", i, p.Compute))
 		}
-		if p.Timeout < 0 {
-			errs = append(errs, fmt.Errorf("projects[%d].timeout: want a time, have %s", i, p.Timeout))
+		for key, limit := range map[string]time.Duration{"timeout": p.Timeout, "queued_timeout": p.QueuedTimeout} {
+			if limit < 0 {
+				errs = append(errs, fmt.Errorf("projects[%d].%s: want a time, have %s", i, key, limit))
+			}
 		}
 		if p.Concurrency < 0 {
 			errs = append(errs, fmt.Errorf("projects[%d].concurrency: want 0, for no limit, or more, have %d", i, p.Concurrency))

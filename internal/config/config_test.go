@@ -124,6 +124,7 @@ func TestCheck(t *testing.T) {
 		{"projects[0].repository", func(c *Config) { c.Projects = []Project{{Repository: "octo/web"}} }},
 		{"projects[0].compute", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", Compute: "huge"}} }},
 		{"projects[0].timeout", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", Timeout: -1}} }},
+		{"projects[0].queued_timeout", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", QueuedTimeout: -1}} }},
 		{"projects[0].concurrency", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", Concurrency: -1}} }},
 		{"projects[0].variables", func(c *Config) {
 			c.Projects = []Project{{Repository: "github/octo/web", Variables: map[string]string{"CODEBUILD_X": "1"}}}
