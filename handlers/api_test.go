@@ -212,6 +212,36 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
+// What was done can't be done again; its repeat is answered as the first time,
+// and another request with the key as one whose key is taken.
+func TestIdempotencyKeyOfWhatIsDone(t *testing.T) {
+	s := handlerstest.New(t)
+	s.AddExecution(asking("x", "t1"))
+	approve := func(key, body string) (status int, answered string) {
+		t.Helper()
+		status, _, answered = answer(t, request(t, "POST", s.URL+"/api/v1/executions/x/approve", admin, set("Idempotency-Key", key), sending(body)))
+		return status, answered
+	}
+	status, first := approve("k1", `{"message":"fine"}`)
+	if status != 202 {
+		t.Fatalf("got %d %s", status, first)
+	}
+	done := asking("x", "t1")
+	done.Stages[0].Actions[0].Status, done.Stages[0].Actions[0].Approval.AnsweredBy = pipeline.Succeeded, "ann"
+	s.AddExecution(done)
+	if again, same := approve("k1", `{"message":"fine"}`); again != 202 || same != first {
+		t.Errorf("the repeat: got %d %s, want %s", again, same, first)
+	}
+	if status, body := approve("k1", `{"message":"no"}`); status != 422 || !strings.Contains(body, pipeline.ValidationException) {
+		t.Errorf("another request: got %d %s", status, body)
+	}
+	for range 2 {
+		if status, body := approve("k2", `{"message":"fine"}`); status != 409 || !strings.Contains(body, pipeline.InvalidApprovalToken) {
+			t.Errorf("a key that is new: got %d %s, want the refusal", status, body)
+		}
+	}
+}
+
 func TestCase31StartAgain(t *testing.T) {
 	s := handlerstest.New(t)
 	s.AddGated(time.Now())

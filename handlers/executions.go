@@ -243,14 +243,49 @@ func (s *Server) rerunExecution(c *gin.Context) {
 
 func (s *Server) submitted(c *gin.Context, id string, err error) {
 	if err != nil {
+		id, err = s.repeated(c, err)
+	}
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	c.JSON(http.StatusAccepted, submitted{Event: id})
 }
 
-func (s *Server) stop(c *gin.Context, in stopRequest) (string, error) {
+// boardKey holds, within a request, the key of the Board that it speaks of.
+const boardKey = "slipway.board"
+
+// spokenOf is the execution of the request's path.
+func (s *Server) spokenOf(c *gin.Context) (pipeline.Execution, error) {
 	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	c.Set(boardKey, x.Board)
+	return x, err
+}
+
+// repeated answers a request whose Idempotency-Key is known before its refusal
+// does: what was done once can't be done again, and yet a repeat is answered as
+// the first time; another request with the key gets that refusal.
+func (s *Server) repeated(c *gin.Context, refused error) (id string, err error) {
+	board := c.Param("id")
+	if b, ok := c.Get(boardKey); ok {
+		board, _ = b.(string)
+	}
+	if c.GetHeader("Idempotency-Key") == "" {
+		return "", refused
+	}
+	e := pipeline.Event{Board: board}
+	s.sign(c, &e)
+	switch known, err := s.Events.Submitted(c.Request.Context(), e); {
+	case err != nil:
+		return "", err
+	case known:
+		return e.ID, nil
+	}
+	return "", refused
+}
+
+func (s *Server) stop(c *gin.Context, in stopRequest) (string, error) {
+	x, err := s.spokenOf(c)
 	if err != nil {
 		return "", err
 	}
@@ -264,7 +299,7 @@ func (s *Server) stop(c *gin.Context, in stopRequest) (string, error) {
 }
 
 func (s *Server) retry(c *gin.Context, in retryRequest) (string, error) {
-	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	x, err := s.spokenOf(c)
 	if err != nil {
 		return "", err
 	}
@@ -279,7 +314,7 @@ func (s *Server) retry(c *gin.Context, in retryRequest) (string, error) {
 }
 
 func (s *Server) rerun(c *gin.Context) (string, error) {
-	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	x, err := s.spokenOf(c)
 	if err != nil {
 		return "", err
 	}

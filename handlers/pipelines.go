@@ -153,7 +153,7 @@ func (s *Server) answerExecution(c *gin.Context, approve bool) {
 
 // answerApproval approves or rejects in the name of the request's sender.
 func (s *Server) answerApproval(c *gin.Context, in answerRequest, approve bool) (string, error) {
-	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	x, err := s.spokenOf(c)
 	if err != nil {
 		return "", err
 	}
@@ -218,7 +218,7 @@ func (s *Server) overrideExecution(c *gin.Context) {
 // override lets an execution past a condition. Those may who may answer what its
 // stage asks.
 func (s *Server) override(c *gin.Context, in overrideRequest) (string, error) {
-	x, err := s.Executions.Execution(c.Request.Context(), c.Param("id"))
+	x, err := s.spokenOf(c)
 	if err != nil {
 		return "", err
 	}

@@ -104,6 +104,9 @@ type artifacts interface {
 // submitted before changes nothing.
 type events interface {
 	Submit(ctx context.Context, e pipeline.Event) error
+	// Submitted reports whether an event with Contents was submitted in the last
+	// day; its error is Submit's if it had others.
+	Submitted(ctx context.Context, e pipeline.Event) (bool, error)
 }
 
 // DeadLetter is an entry of a queue that failed too often.

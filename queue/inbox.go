@@ -208,6 +208,23 @@ func (in *Inbox) Submit(ctx context.Context, e pipeline.Event) error {
 	return nil
 }
 
+// Submitted reports whether an event with Contents was submitted in the last
+// day; as Submit does, it refuses one that had others.
+func (in *Inbox) Submitted(ctx context.Context, e pipeline.Event) (bool, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	known, err := in.rdb.Get(ctx, shardOf(e.Board).keyed(e.ID)).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("looking for event %s: %w", e.ID, err)
+	case known != e.Contents:
+		return false, pipeline.OtherContents()
+	}
+	return true, nil
+}
+
 // durably runs a script that answers with a number and waits, where the server
 // can say so, until what it wrote is on disk.
 func (in *Inbox) durably(ctx context.Context, s *redis.Script, keys []string, args ...any) (int64, error) {

@@ -277,6 +277,19 @@ func (s *State) Submit(_ context.Context, e pipeline.Event) (err error) {
 	return err
 }
 
+// Submitted reports whether an event was submitted.
+func (s *State) Submitted(_ context.Context, e pipeline.Event) (bool, error) {
+	for _, o := range s.Events() {
+		switch {
+		case o.ID == e.ID && o.Contents == e.Contents:
+			return true, nil
+		case o.ID == e.ID:
+			return false, pipeline.OtherContents()
+		}
+	}
+	return false, nil
+}
+
 // Events is every event submitted.
 func (s *State) Events() []pipeline.Event {
 	s.mu.Lock()

@@ -451,6 +451,15 @@ func inboxKeyed(t *testing.T, b *inboxBench) {
 	if refusal, ok := errors.AsType[*pipeline.Refusal](submit("two")); !ok || refusal.Code != pipeline.ValidationException {
 		t.Errorf("other contents: got %v", refusal)
 	}
+	for contents, want := range map[string]bool{"one": true, "two": false} {
+		known, err := newInbox(b.rdb).Submitted(t.Context(), pipeline.Event{ID: "key", Contents: contents, Board: "board"})
+		if known != want || (err == nil) != want {
+			t.Errorf("%s was submitted: %v, %v", contents, known, err)
+		}
+	}
+	if known, err := newInbox(b.rdb).Submitted(t.Context(), pipeline.Event{ID: "other", Contents: "one", Board: "board"}); known || err != nil {
+		t.Errorf("another key is known: %v, %v", known, err)
+	}
 	b.submit("last")
 	b.run(b.inbox, b.handler())
 	await(t, "the events", func() bool { _, n := b.seen(); return n == 2 })
