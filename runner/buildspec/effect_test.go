@@ -21,7 +21,7 @@ func TestKeysWithoutEffectAreSaid(t *testing.T) {
 			t.Errorf("%s\ngot %v, want one %q", tt.src, problems, tt.want)
 		}
 	}
-	for _, src := range []string{"env: {git-credential-helper: yes}\n", "reports: {r: {files: x}}\n", "cache: {paths: x}\n"} {
+	for _, src := range []string{"env: {git-credential-helper: yes}\n", "reports: {r: {files: x}}\n", "proxy: {logs: no, upload-artifacts: no}\n", "cache: {paths: x}\n"} {
 		if _, problems := parse(t, build+"      - x\n"+src); len(problems) > 0 {
 			t.Errorf("%s\ngot %v", src, problems)
 		}

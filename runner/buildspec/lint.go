@@ -39,6 +39,13 @@ func (p *parser) afterDash(n *yaml.Node) bool {
 	return n.Column <= len(line) && strings.TrimSpace(string(line[:n.Column-1])) == "-"
 }
 
+// inList reports whether n is an item of a list rather than the value of a key.
+func (p *parser) inList(n *yaml.Node) bool {
+	line := []rune(p.Line(n.Line))
+	before := strings.TrimSpace(string(line[:min(n.Column-1, len(line))]))
+	return before != "" && !strings.HasSuffix(before, ":")
+}
+
 // quote puts s in single quotes as YAML writes them.
 func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
@@ -80,6 +87,8 @@ func (p *parser) lintPlain(item *yaml.Node, path string) {
 		p.Report(item, warning(CodeJoined, path+": the next line begins with a dash and is part of this command", "indent the next item as far as this one"))
 	case p.backslashEnds(item):
 		p.Report(item, warning(CodeEscaped, path+": the lines are joined with a blank, and the \\ before it escapes that blank", "use a | block, or drop the \\"))
+	case !p.inList(item):
+		p.Report(item, warning(CodeJoined, path+": the lines are one command, joined with blanks", "put \"- \" before each command, or use a | block"))
 	default:
 		p.Report(item, warning(CodeJoined, path+": the command goes on in the next line and is joined with a blank", "use a | block to keep the lines"))
 	}

@@ -92,7 +92,9 @@ func (p *parser) top() {
 	seen := map[string]bool{}
 	for _, e := range entries {
 		seen[e.Key] = true
-		p.idle(e)
+		if e.Key != "proxy" {
+			p.idle(e)
+		}
 		switch e.Key {
 		case "version":
 		case "run-as":
@@ -199,6 +201,9 @@ func (p *parser) proxy(e specfile.Entry) {
 		default:
 			p.unknown(k, proxyKeys...)
 		}
+	}
+	if p.spec.Proxy.UploadArtifacts || p.spec.Proxy.Logs {
+		p.idle(e)
 	}
 }
 

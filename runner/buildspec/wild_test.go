@@ -259,6 +259,19 @@ func TestWild10SingleTextForList(t *testing.T) {
 	}
 }
 
+// Commands without dashes are one text to YAML, and the message tells it.
+func TestCommandsWithoutDashesAreSaid(t *testing.T) {
+	for _, src := range []string{"\n      npm ci\n      npm test\n", " npm ci\n      npm test\n"} {
+		spec, problems := parse(t, "version: 0.2\nphases:\n  build:\n    commands:"+src)
+		if d := cmp.Diff([]string{"npm ci npm test"}, texts(spec.Phase(Build).Commands)); d != "" {
+			t.Errorf("(-want +got)\n%s", d)
+		}
+		if len(problems) != 1 || !strings.Contains(problems[0].Text(), `the lines are one command, joined with blanks (put "- " before each command`) {
+			t.Errorf("problems: %v", problems)
+		}
+	}
+}
+
 // In the wild: 11.
 func TestWild11CommandThatIsAMap(t *testing.T) {
 	got := refused(t, build+"      - make\n      - echo \"Built: $X\"\n")
