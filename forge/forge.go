@@ -51,7 +51,8 @@ const (
 	CheckButton  Kind = "check_run.requested_action"
 	Commented    Kind = "comment" // new, on a pull request
 	Installation Kind = "installation"
-	Other        Kind = "other" // known to be authentic, nothing to do
+	MergeGroup   Kind = "merge_group" // what a merge queue is about to merge
+	Other        Kind = "other"       // known to be authentic, nothing to do
 )
 
 // Event is one delivery in the words all forges share. Exactly the part that
@@ -71,6 +72,7 @@ type Event struct {
 	Check        *CheckRef         `json:"check,omitempty"`
 	Comment      *Comment          `json:"comment,omitempty"`
 	Install      *InstallationSpec `json:"install,omitempty"`
+	Merge        *MergeGroupSpec   `json:"merge,omitempty"`
 	// More are the other things that the same delivery says happened, as in a
 	// Bitbucket push of several refs. They have none of their own.
 	More []Event `json:"more,omitempty"`
@@ -88,6 +90,18 @@ type PushEvent struct {
 	// At is when the forge saw the push; zero: it does not say. Deliveries may
 	// arrive in another order.
 	At time.Time `json:"at,omitzero"`
+}
+
+// MergeGroupSpec is what a merge queue wants checked before it merges: the
+// changes of one or more pull requests on top of the branch that they aim at.
+type MergeGroupSpec struct {
+	HeadSHA string `json:"head_sha"`
+	HeadRef string `json:"head_ref"` // full, a branch that the queue made
+	BaseSHA string `json:"base_sha"`
+	BaseRef string `json:"base_ref"` // branch name, without refs/heads/
+	Message string `json:"message,omitempty"`
+	// Gone: the queue has merged it, or wants it no longer.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // PullRequest is a pull request as one delivery saw it.

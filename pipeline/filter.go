@@ -100,6 +100,8 @@ func (t Triggers) Match(e forge.Event, changed Changed) (start bool, reason stri
 		start = m.push(t, e)
 	case e.Kind == forge.Pull && e.Pull != nil:
 		start = m.pull(t, e)
+	case e.Kind == forge.MergeGroup && e.Merge != nil:
+		start = m.mergeGroup(t, *e.Merge)
 	default:
 		m.missed = []string{"nothing is triggered by " + eventName(e)}
 	}
@@ -196,6 +198,25 @@ func (m *matcher) pull(t Triggers, e forge.Event) bool {
 		case !f.Branches.Match(pr.BaseRef):
 			m.miss("target branches %s, got %s", f.Branches, pr.BaseRef)
 		case m.paths(f.Paths, fmt.Sprintf("pull request #%d %s", pr.Number, e.Action)):
+			return true
+		}
+	}
+	return false
+}
+
+// mergeGroup is passed by filters for pull requests that were opened or updated:
+// the checks that these must have, the queue waits for (forges reference 2.5).
+func (m *matcher) mergeGroup(t Triggers, g forge.MergeGroupSpec) bool {
+	if len(t.Pull) == 0 {
+		return m.miss("a merge queue starts what pull requests start, and they don't start it")
+	}
+	for _, f := range t.Pull {
+		switch {
+		case len(f.Events) > 0 && !slices.Contains(f.Events, PullOpen) && !slices.Contains(f.Events, PullUpdated):
+			m.miss("pull request events %s, got a merge group", listed(f.Events))
+		case !f.Branches.Match(g.BaseRef):
+			m.miss("target branches %s, got %s", f.Branches, g.BaseRef)
+		case m.paths(f.Paths, "merge group for "+g.BaseRef):
 			return true
 		}
 	}

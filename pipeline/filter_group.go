@@ -167,7 +167,7 @@ type groupMatcher struct {
 func (m *groupMatcher) passes(f EventFilter) bool {
 	if f.Type == FilterEvent {
 		m.got = m.event
-		return slices.Contains(f.events(), m.event) != f.Exclude
+		return m.wanted(f.events()) != f.Exclude
 	}
 	re, err := regexp.Compile(strings.TrimPrefix(f.Pattern, containsPrefix))
 	if err != nil { // such a configuration isn't taken
@@ -185,10 +185,19 @@ func (m *groupMatcher) passes(f EventFilter) bool {
 	return re.MatchString(value) != f.Exclude
 }
 
+// wanted reports whether the event is one of those named. A merge group counts
+// as an update of a pull request: the queue waits for the same checks.
+func (m *groupMatcher) wanted(events []string) bool {
+	if m.event == MergeGroupEvent {
+		return slices.Contains(events, "PULL_REQUEST_CREATED") || slices.Contains(events, "PULL_REQUEST_UPDATED")
+	}
+	return slices.Contains(events, m.event)
+}
+
 // value is what a filter is tested with. One that the event lacks passes no
 // filter, with exclusion or without.
 func (m *groupMatcher) value(kind string) (value string, ok bool) {
-	push, pr := m.e.Push, m.e.Pull
+	push, pr, group := m.e.Push, m.e.Pull, m.e.Merge
 	switch kind {
 	case FilterActor:
 		return m.e.Sender.ID, true
@@ -203,13 +212,22 @@ func (m *groupMatcher) value(kind string) (value string, ok bool) {
 		if pr != nil {
 			return "refs/heads/" + pr.HeadRef, true
 		}
+		if group != nil {
+			return group.HeadRef, true
+		}
 	case FilterBaseRef:
 		if pr != nil {
 			return "refs/heads/" + pr.BaseRef, true
 		}
+		if group != nil {
+			return "refs/heads/" + group.BaseRef, true
+		}
 	case FilterCommitMessage:
 		if push != nil {
 			return push.Message, true
+		}
+		if group != nil {
+			return group.Message, true
 		}
 	}
 	return "", false

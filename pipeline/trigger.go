@@ -32,6 +32,7 @@ func ignored(format string, args ...any) Verdict {
 // (design, section 9) are a push to any branch; a pull request opened, reopened,
 // synchronize or ready_for_review. Pipeline files may also name tags, and pull
 // requests closed or aimed at another branch. Deletions and drafts start nothing.
+// What a merge queue wants checked starts what checks pull requests.
 func Decide(e forge.Event) Verdict {
 	if e.Repo.Archived {
 		return ignored("the repository is archived")
@@ -41,6 +42,8 @@ func Decide(e forge.Event) Verdict {
 		return decidePush(e)
 	case forge.Pull:
 		return decidePull(e)
+	case forge.MergeGroup:
+		return decideMergeGroup(e)
 	case forge.Ping:
 		return ignored("ping: the webhook is set up")
 	case forge.Installation:
@@ -71,6 +74,10 @@ func decidePush(e forge.Event) Verdict {
 	v := Verdict{Start: true, Trigger: t, Reason: "push to branch " + branch}
 	if !isBranch {
 		v.NotImplied = "no trigger matched: only branches start the implied pipeline, got " + p.Ref
+		v.Reason = v.NotImplied
+	}
+	if isBranch && e.Forge == githubForge && strings.HasPrefix(branch, queueBranches) {
+		v.NotImplied = "a branch of the merge queue runs by its merge_group event, for which the App needs the permission Merge queues: read"
 		v.Reason = v.NotImplied
 	}
 	if skipCI.MatchString(p.Message) || skipChecks.MatchString(p.Message) {

@@ -12,7 +12,8 @@ import (
 // endGone ends what an event leaves without its ground: what waits for a worker
 // at a ref that was deleted, and all of an App's installation that was suspended
 // or removed, since nothing can be fetched or told with it any more (forges
-// reference 2.5, 1.7). The answer says how many ended; "" for none.
+// reference 2.5, 1.7); and what checks a merge group that its queue has merged or
+// dropped. The answer says how many ended; "" for none.
 func (o *Orchestrator) endGone(ctx context.Context, d Delivery, e forge.Event) (string, error) {
 	var q Query
 	var why string
@@ -29,6 +30,10 @@ func (o *Orchestrator) endGone(ctx context.Context, d Delivery, e forge.Event) (
 			why = "the App was uninstalled"
 		}
 		gone = func(x Execution) bool { return x.Trigger.Installation == e.Install.ID }
+	case e.Merge != nil && e.Merge.Gone:
+		q = Query{Forge: e.Repo.Forge, Repo: e.Repo.FullName(), SHA: e.Merge.HeadSHA}
+		why = "the merge queue is done with " + e.Merge.HeadRef
+		gone = func(x Execution) bool { return x.Trigger.Event == MergeGroupEvent && x.Trigger.Ref == e.Merge.HeadRef }
 	default:
 		return "", nil
 	}

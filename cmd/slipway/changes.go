@@ -8,7 +8,7 @@ import (
 	"github.com/slipway-ci/slipway/forge"
 )
 
-// Changed are the files that a push or a pull request changed (CodePipeline
+// Changed are the files that a push, a pull request or a merge group changed (CodePipeline
 // reference 4.2). A forge that can't say is no error: the answer says so.
 func (f *forges) Changed(ctx context.Context, e forge.Event) (forge.Changes, error) {
 	var out forge.Changes
@@ -18,6 +18,8 @@ func (f *forges) Changed(ctx context.Context, e forge.Event) (forge.Changes, err
 		out, err = f.asked(e.Forge).PullFiles(ctx, e.Repo, e.Pull.Number)
 	case e.Push != nil:
 		out, err = f.pushed(ctx, e.Repo, *e.Push)
+	case e.Merge != nil && f.asked(e.Forge) != nil:
+		out, err = f.asked(e.Forge).Compare(ctx, e.Repo, e.Merge.BaseSHA, e.Merge.HeadSHA)
 	default:
 		out.Unknown = "the forge doesn't list changed files"
 	}

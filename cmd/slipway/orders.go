@@ -376,7 +376,7 @@ func groupNamed(cfg config.Config, name string) (config.DeploymentGroup, bool) {
 // groupFor is the group that a push to the branch is deployed to.
 func groupFor(cfg config.Config, repo forge.Repo, t pipeline.Trigger) (config.DeploymentGroup, bool) {
 	branch, isBranch := strings.CutPrefix(t.Ref, "refs/heads/")
-	if !isBranch || t.Pull != nil || !t.Trusted {
+	if !isBranch || t.Unmerged() || !t.Trusted {
 		return config.DeploymentGroup{}, false
 	}
 	for _, g := range cfg.DeploymentGroups {

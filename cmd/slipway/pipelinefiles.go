@@ -203,6 +203,8 @@ func mayDeploy(g config.DeploymentGroup, repo forge.Repo, t pipeline.Trigger) er
 	switch {
 	case !groupServes(g, repo):
 		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: fmt.Sprintf("deployment group %q is not for %s", g.Name, repo.FullName())}
+	case t.Event == pipeline.MergeGroupEvent:
+		return &pipeline.UserError{Code: pipeline.ConfigurationError, Msg: "what a merge queue checks is not deployed to group " + g.Name + ": it is not merged yet"}
 	case !t.Trusted, t.Pull != nil && (t.DeployTo == "" || t.DeployTo != g.Environment):
 		msg := "a pull request is not deployed to group " + g.Name
 		if t.Trusted && g.Environment != "" {

@@ -177,6 +177,13 @@ func TestWhatAGroupIsNotForIsNotDeployed(t *testing.T) {
 		{"a tag that matches", wide, own, "refs/tags/v1", "", ""},
 		{"a tag that doesn't", wide, own, "refs/tags/main", "", "is not for refs/tags/main"},
 	}
+	queued := pipeline.Trigger{Ref: "refs/heads/gh-readonly-queue/main/pr-7", Event: pipeline.MergeGroupEvent, Trusted: true}
+	if err := mayDeploy(staging, own, queued); err == nil || !strings.Contains(err.Error(), "it is not merged yet") {
+		t.Errorf("a merge group: got %v", err)
+	}
+	if g, ok := groupFor(config.Config{DeploymentGroups: []config.DeploymentGroup{staging}}, own, queued); ok {
+		t.Errorf("a merge group is deployed to %s by the implied pipeline", g.Name)
+	}
 	for _, tt := range tests {
 		trigger := pipeline.Trigger{Ref: tt.ref, Trusted: true}
 		if tt.pull != "" {

@@ -80,6 +80,8 @@ var readers = map[string]reader{
 	"check_suite.rerequested":       {read: readSuite},
 	"issue_comment.created":         {read: readComment},
 	"pull_request_review.submitted": {read: readReview},
+	"merge_group.checks_requested":  {read: readMergeGroup},
+	"merge_group.destroyed":         {read: readMergeGroup},
 	"ping":                          {read: readPing, anyRepo: true},
 	"installation":                  {read: readInstallation, anyRepo: true},
 	"installation_repositories":     {read: readInstallation, anyRepo: true},
@@ -141,6 +143,26 @@ func readPull(e *forge.Event, p payload) error {
 	}
 	if pr.Merged && checkSHA("", pr.MergeCommitSHA) == nil {
 		e.Pull.MergeSHA = pr.MergeCommitSHA
+	}
+	return nil
+}
+
+// readMergeGroup reads what a merge queue wants checked, or wants no longer.
+func readMergeGroup(e *forge.Event, p payload) error {
+	g := p.MergeGroup
+	base, ok := strings.CutPrefix(g.BaseRef, "refs/heads/")
+	if !ok {
+		return fmt.Errorf("merge_group.base_ref: want a branch, have %q", short(g.BaseRef))
+	}
+	if err := errors.Join(checkRef(g.HeadRef), checkRef(g.BaseRef), checkSHA("merge_group.head_sha", g.HeadSHA), checkSHA("merge_group.base_sha", g.BaseSHA)); err != nil {
+		return err
+	}
+	e.Kind = forge.MergeGroup
+	e.Merge = &forge.MergeGroupSpec{
+		HeadSHA: g.HeadSHA, HeadRef: g.HeadRef, BaseSHA: g.BaseSHA, BaseRef: base, Gone: p.Action == "destroyed",
+	}
+	if g.HeadCommit != nil {
+		e.Merge.Message = g.HeadCommit.Message
 	}
 	return nil
 }

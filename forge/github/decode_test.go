@@ -165,6 +165,14 @@ func TestC06FormIsTheSameEvent(t *testing.T) {
 
 const zeros = "0000000000000000000000000000000000000000"
 
+// group are the fields that make a merge_group of another event's payload.
+func group(sha, action, base string) map[string]any {
+	return map[string]any{"action": action, "merge_group": map[string]any{
+		"head_sha": sha, "head_ref": "refs/heads/gh-readonly-queue/main/pr-7-1", "base_sha": sha, "base_ref": base,
+		"head_commit": map[string]any{"id": sha, "message": "m"},
+	}}
+}
+
 // In the wild: 45.
 func TestDecodeMutated(t *testing.T) {
 	sha := strings.Repeat("ab", 20)
@@ -214,6 +222,20 @@ func TestDecodeMutated(t *testing.T) {
 			func(e forge.Event) bool {
 				return e.Kind == forge.CheckButton && e.Check.Identifier == "rerun_failed" && e.Check.ExternalID == "e:1"
 			}},
+		{"C40 merge group", "merge_group", "pull_request.opened.2.json", group(sha, "checks_requested", "refs/heads/main"),
+			func(e forge.Event) bool {
+				g := e.Merge
+				return e.Kind == forge.MergeGroup && !g.Gone && g.HeadSHA == sha && g.BaseRef == "main" &&
+					g.HeadRef == "refs/heads/gh-readonly-queue/main/pr-7-1" && g.Message == "m"
+			}},
+		{"C40 merge group without a head commit", "merge_group", "pull_request.opened.2.json",
+			map[string]any{"action": "checks_requested", "merge_group": map[string]any{
+				"head_sha": sha, "base_sha": sha, "head_ref": "refs/heads/q", "base_ref": "refs/heads/main", "head_commit": nil}},
+			func(e forge.Event) bool { return e.Kind == forge.MergeGroup && e.Merge.Message == "" }},
+		{"C40 merge group destroyed", "merge_group", "pull_request.opened.2.json", group(sha, "destroyed", "refs/heads/main"),
+			func(e forge.Event) bool { return e.Kind == forge.MergeGroup && e.Merge.Gone }},
+		{"C40 merge group with another action", "merge_group", "pull_request.opened.2.json", group(sha, "polished", "refs/heads/main"),
+			func(e forge.Event) bool { return e.Kind == forge.Other }},
 		{"annotated tag", "push", "push.none.6.json",
 			map[string]any{"ref": "refs/tags/v1", "after": sha},
 			func(e forge.Event) bool { return e.Push.After == "6113728f27ae82c7b1a177c8d03f9e96e0adf246" }},
@@ -259,6 +281,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no repository", "push", "push.none.6.json", map[string]any{"repository": nil}, "repository: missing"},
 		{"no repository ID", "push", "push.none.6.json", map[string]any{"repository.id": "x"}, "repository.id"},
 		{"no head", "pull_request", "pull_request.opened.2.json", map[string]any{"pull_request.head": nil}, "head.sha"},
+		{"merge group of no commit", "merge_group", "pull_request.opened.2.json", group("HEAD", "destroyed", "refs/heads/main"), "merge_group.head_sha"},
+		{"merge group for no branch", "merge_group", "pull_request.opened.2.json", group(zeros, "checks_requested", "main"), "merge_group.base_ref"},
 		{"no number", "pull_request", "pull_request.opened.2.json",
 			map[string]any{"pull_request.number": 0, "number": -1}, "positive number"},
 	}

@@ -49,8 +49,15 @@ type payload struct {
 		State       string    `json:"state"`
 		PullRequest *struct{} `json:"pull_request"`
 	} `json:"issue"`
-	Comment         comment `json:"comment"`
-	Review          comment `json:"review"`
+	Comment    comment `json:"comment"`
+	Review     comment `json:"review"`
+	MergeGroup struct {
+		HeadSHA    string      `json:"head_sha"`
+		HeadRef    string      `json:"head_ref"`
+		BaseSHA    string      `json:"base_sha"`
+		BaseRef    string      `json:"base_ref"`
+		HeadCommit *headCommit `json:"head_commit"`
+	} `json:"merge_group"`
 	RequestedAction struct {
 		Identifier string `json:"identifier"`
 	} `json:"requested_action"`

@@ -19,10 +19,10 @@ import (
 var (
 	appPermissions = map[string]string{
 		"metadata": "read", "contents": "read", "checks": "write", "statuses": "write", "pull_requests": "write",
-		"issues": "read", "deployments": "write",
+		"issues": "read", "deployments": "write", "merge_queues": "read",
 	}
 	appEvents = []string{
-		"push", "pull_request", "pull_request_review", "issue_comment", "check_run", "check_suite",
+		"push", "pull_request", "pull_request_review", "issue_comment", "check_run", "check_suite", "merge_group",
 	}
 )
 

@@ -67,7 +67,7 @@ type Delivery struct {
 	RepoID         string
 	RepoName       string // owner/name, as the payload has it
 	Ref            string // of a push
-	SHA            string // of a push, a pull request's head, or a check
+	SHA            string // of a push, a pull request's head, a merge group's, or a check
 }
 
 var (
@@ -102,7 +102,7 @@ func Scan(header http.Header, body []byte) (Delivery, error) {
 	d.Action, d.Ref = p.Action, p.Ref
 	d.Installation = p.Installation.ID
 	d.RepoID, d.RepoName = string(p.Repository.ID), p.Repository.FullName
-	d.SHA = firstOf(p.After, p.PullRequest.Head.SHA, p.CheckRun.HeadSHA, p.CheckSuite.HeadSHA)
+	d.SHA = firstOf(p.After, p.PullRequest.Head.SHA, p.CheckRun.HeadSHA, p.CheckSuite.HeadSHA, p.MergeGroup.HeadSHA)
 	return d, nil
 }
 
@@ -124,6 +124,7 @@ type scanned struct {
 	} `json:"pull_request"`
 	CheckRun   headSHA `json:"check_run"`
 	CheckSuite headSHA `json:"check_suite"`
+	MergeGroup headSHA `json:"merge_group"`
 }
 
 type headSHA struct {
