@@ -43,7 +43,7 @@ func CheckManual(newest Execution, m ManualRequest) error {
 	r := m.Revisions[0]
 	known := false
 	for _, st := range newest.Pipeline.Stages {
-		known = known || slices.ContainsFunc(st.Actions, func(a Action) bool { return a.Category == Source && a.Name == r.Action })
+		known = known || slices.ContainsFunc(st.Actions, func(a Action) bool { return a.isRepository() && a.Name == r.Action })
 	}
 	switch {
 	case !known:
@@ -90,11 +90,15 @@ func Pin(ctx context.Context, r Revisions, newest Execution, m ManualRequest) (M
 	return m, nil
 }
 
+// isRepository reports whether the action is the source that triggers and people
+// pin: the repository itself. What lies beside it is always the newest.
+func (a Action) isRepository() bool { return a.Category == Source && a.kind() == "" }
+
 // source is the name of the execution's source action.
 func (x *Execution) source() string {
 	for _, st := range x.Pipeline.Stages {
 		for _, a := range st.Actions {
-			if a.Category == Source {
+			if a.isRepository() {
 				return a.Name
 			}
 		}
