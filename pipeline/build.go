@@ -113,6 +113,7 @@ func (b *Build) Close(status BuildStatus, code, message string, at time.Time) {
 		b.Failure = &Failure{Phase: b.CurrentPhase, Code: code, Message: message}
 	}
 	b.Status, b.EndedAt = status, at
+	b.Phases = slices.Clone(b.Phases) // what was reported of it before is others' to read
 	if n := len(b.Phases); n > 0 && b.Phases[n-1].EndTime.IsZero() {
 		p := &b.Phases[n-1]
 		p.Status, p.EndTime = status, at
