@@ -19,7 +19,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
-	"github.com/docker/docker/api/types/network"
 
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/runner"
@@ -121,11 +120,9 @@ func (b *box) tryCreate(ctx context.Context) error {
 		WorkingDir: "/", Env: []string{"HOME=/root"}, Labels: labels,
 		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 	}
-	made, err := b.engine.api.ContainerCreate(ctx, config, host, &network.NetworkingConfig{}, nil, "slipway-"+b.engine.id+"-"+randomID())
-	if err != nil {
+	if b.id, err = b.engine.createContainer(ctx, config, host, nil); err != nil {
 		return fmt.Errorf("creating build container: %w", err)
 	}
-	b.id = made.ID
 	return nil
 }
 

@@ -32,21 +32,21 @@ func (e *Engine) removeFolder(ctx context.Context, folder, image string) error {
 // remove the folder itself, which is a mount there, so how rm ends says nothing.
 func (e *Engine) empty(ctx context.Context, folder, image string) error {
 	config := &container.Config{Image: image, Entrypoint: []string{"rm", "-rf", leftovers}, Cmd: []string{}, User: "0", Labels: e.labels()}
-	made, err := e.api.ContainerCreate(ctx, config, &container.HostConfig{
+	id, err := e.createContainer(ctx, config, &container.HostConfig{
 		NetworkMode: "none", LogConfig: container.LogConfig{Type: "none"},
 		Mounts:  []mount.Mount{{Type: mount.TypeBind, Source: folder, Target: leftovers}},
 		CapDrop: []string{"ALL"}, CapAdd: []string{"DAC_OVERRIDE", "FOWNER"}, SecurityOpt: []string{"no-new-privileges"},
-	}, nil, nil, "slipway-"+e.id+"-"+randomID())
+	}, nil)
 	if err != nil {
 		return fmt.Errorf("emptying folder of build: %w", err)
 	}
 	defer func() {
-		if err := e.api.ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !isNotFound(err) {
+		if err := e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !isNotFound(err) {
 			e.options.Log.Warn("container left behind", "error", err)
 		}
 	}()
-	ended, failed := e.api.ContainerWait(ctx, made.ID, container.WaitConditionNextExit)
-	if err := e.api.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
+	ended, failed := e.api.ContainerWait(ctx, id, container.WaitConditionNextExit)
+	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return fmt.Errorf("emptying folder of build: %w", err)
 	}
 	select {

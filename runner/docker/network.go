@@ -32,8 +32,13 @@ func (e *Engine) networkFor(ctx context.Context, s runner.Spec) (string, error) 
 func (e *Engine) makeNetwork(ctx context.Context) (string, error) { return e.createNetwork(ctx, false) }
 
 // createNetwork makes the network of one build, of one or several containers,
-// behind the firewall.
+// behind the firewall. It waits for the engine's answer as createContainer does.
 func (e *Engine) createNetwork(ctx context.Context, several bool) (string, error) {
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	ctx, cancel := lasting(ctx)
+	defer cancel()
 	var raised sync.WaitGroup
 	raised.Go(func() { e.firewall.raise(ctx) })
 	defer raised.Wait()

@@ -52,17 +52,12 @@ func (b *box) startService(ctx context.Context, s *service) error {
 		return err
 	}
 	ends := &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{b.network: {Aliases: []string{s.Name}}}}
-	create := func() error {
-		made, err := b.engine.api.ContainerCreate(ctx, config, host, ends, nil, "slipway-"+b.engine.id+"-"+randomID())
-		s.id = made.ID
-		return err
-	}
-	err = create()
+	s.id, err = b.engine.createContainer(ctx, config, host, ends)
 	if isNotFound(err) {
 		if err := b.engine.pull(ctx, s.Image); err != nil {
 			return err
 		}
-		err = create()
+		s.id, err = b.engine.createContainer(ctx, config, host, ends)
 	}
 	if err == nil {
 		err = b.engine.api.ContainerStart(ctx, s.id, container.StartOptions{})
@@ -226,18 +221,18 @@ func (b *box) listens(ctx context.Context, s service) (err error) {
 		Image: b.spec.Image, Entrypoint: []string{"sh", "-c", listenScript, "sh", fmt.Sprint(s.Port)}, Cmd: []string{}, User: "0", Labels: labels,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
-	made, err := api.ContainerCreate(ctx, config, &container.HostConfig{
+	id, err := b.engine.createContainer(ctx, config, &container.HostConfig{
 		NetworkMode: container.NetworkMode("container:" + s.id), Init: &init, LogConfig: container.LogConfig{Type: "none"},
 		CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"}, Resources: resources,
-	}, nil, nil, "slipway-"+b.engine.id+"-"+randomID())
+	}, nil)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		b.engine.background(func(ctx context.Context) { b.engine.removeContainer(ctx, made.ID, b.spec.Build) })
+		b.engine.background(func(ctx context.Context) { b.engine.removeContainer(ctx, id, b.spec.Build) })
 	}()
-	ended, failed := api.ContainerWait(ctx, made.ID, container.WaitConditionNextExit)
-	if err := api.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
+	ended, failed := api.ContainerWait(ctx, id, container.WaitConditionNextExit)
+	if err := api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return err
 	}
 	select {

@@ -168,6 +168,7 @@ func (r *run) checkReleases(t *testing.T, found map[string]execution) {
 	if len(r.released) == 0 || 2*states["Succeeded"] < len(r.released) {
 		t.Errorf("releases ended as %v, want at least half of them to succeed", states)
 	}
+	t.Logf("comments were answered %s after the last fault", time.Since(r.healed).Round(time.Second))
 	r.fleet.checkOnce(t)
 	r.checkHosts(t, all, versions)
 	r.checkForgeDeployments(t, found)
@@ -214,24 +215,18 @@ func (r *run) checkDeployed(t *testing.T, x execution, all []deployment) {
 	}
 }
 
-// checkAnswered: a comment is done once, and answered once.
+// checkAnswered: a comment is done once, and answered once, within what a
+// healthy GitHub may wait.
 func (r *run) checkAnswered(t *testing.T, x released) {
-	d, err := r.sys.delivery(t.Context(), x.delivery)
-	if err != nil || d.Decision != "acted" {
-		t.Errorf("the ledger says %+v (%v) of a comment, want acted", d, err)
-	}
-	var replies []string
-	var reactions []string
-	for _, c := range r.sys.github.Comments(chaosOwner+"/fleet", x.pull.Number) {
-		if c.ID == x.comment.ID {
-			reactions = c.Reactions
+	err := until(t.Context(), forgeLimit, func(ctx context.Context) error {
+		d, err := r.sys.delivery(ctx, x.delivery)
+		if err != nil || d.Decision != "acted" {
+			return fmt.Errorf("the ledger says %+v (%v) of a comment, want acted", d, err)
 		}
-		if strings.HasSuffix(c.Login, "[bot]") && strings.Contains(c.Body, "go-live") {
-			replies = append(replies, c.Body)
-		}
-	}
-	if len(replies) != 1 || !strings.Contains(replies[0], "Approved: go-live") || !slices.Equal(reactions, []string{"rocket"}) {
-		t.Errorf("the approval of release %s has reactions %v and replies %q, want one of each", x.version, reactions, replies)
+		return r.answered(x)
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	var audit page[struct{ Delivery, Outcome string }]
 	if err := r.sys.call(t.Context(), "GET", "/api/v1/audit?limit=200", nil, &audit); err != nil {
@@ -241,6 +236,23 @@ func (r *run) checkAnswered(t *testing.T, x released) {
 	if len(noted) > 1 || len(noted) == 1 && noted[0].Outcome != "done" || len(noted) == 0 && audit.Next == "" {
 		t.Errorf("the audit log has %+v of delivery %s, want it once, done", noted, x.delivery)
 	}
+}
+
+// answered: GitHub has one reply and one reaction to the comment.
+func (r *run) answered(x released) error {
+	var replies, reactions []string
+	for _, c := range r.sys.github.Comments(chaosOwner+"/fleet", x.pull.Number) {
+		if c.ID == x.comment.ID {
+			reactions = c.Reactions
+		}
+		if strings.HasSuffix(c.Login, "[bot]") && strings.Contains(c.Body, "go-live") {
+			replies = append(replies, c.Body)
+		}
+	}
+	if len(replies) != 1 || !strings.Contains(replies[0], "Approved: go-live") || !slices.Equal(reactions, []string{"rocket"}) {
+		return fmt.Errorf("the approval of release %s has reactions %v and replies %q, want one of each", x.version, reactions, replies)
+	}
+	return nil
 }
 
 // checkHosts: a host on which a deployment succeeded has its files, as long as
