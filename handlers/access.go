@@ -142,6 +142,8 @@ type guard struct {
 	roles  *roles
 	failed access.Strangers // sign-ins that go into the audit log
 
+	attempts *attempts
+
 	mu   sync.Mutex
 	used map[string]time.Time // when the use of an API token was noted, by sum
 }
@@ -149,7 +151,7 @@ type guard struct {
 const sessionKeyBytes = 32
 
 func newGuard(a Access, externalURL string, now func() time.Time) (*guard, error) {
-	g := &guard{Access: a, now: now, cross: http.NewCrossOriginProtection(), used: map[string]time.Time{}, roles: newRoles(a.Forges, now)}
+	g := &guard{Access: a, now: now, cross: http.NewCrossOriginProtection(), used: map[string]time.Time{}, roles: newRoles(a.Forges, now), attempts: newAttempts(now)}
 	for _, t := range a.AdminTokens {
 		g.tokens = append(g.tokens, hashedToken{sha256.Sum256([]byte(t)), principal{name: "admin", via: viaAdmin, admin: true}})
 	}
@@ -253,13 +255,12 @@ func (s *Server) admit(c *gin.Context, l level) (*principal, error) {
 // error even where none are needed.
 func (g *guard) identify(r *http.Request) (*principal, error) {
 	if token, ok := bearer(r); ok {
-		if p := g.token(token); p != nil {
-			return p, nil
-		}
-		if p, err := g.apiToken(r.Context(), token); p != nil || err != nil {
-			return p, err
-		}
-		return g.agent(r.Context(), token)
+		return g.attempts.token(r, token, func() (*principal, error) {
+			if p, err := g.person(r.Context(), token); p != nil || err != nil {
+				return p, err
+			}
+			return g.agent(r.Context(), token)
+		})
 	}
 	if c, err := r.Cookie(g.cookie()); err == nil {
 		return g.session(r.Context(), c.Value)

@@ -54,10 +54,10 @@ func (s *Server) gitSender(r *http.Request) (*principal, error) {
 	if !ok {
 		return nil, nil
 	}
-	if p := s.guard.token(token); p != nil {
-		return p, nil
+	if s.guard.Git != nil && s.guard.Git(r) {
+		return nil, nil // a job's, which gitAccess lets pass
 	}
-	return s.guard.apiToken(r.Context(), token)
+	return s.guard.attempts.token(r, token, func() (*principal, error) { return s.guard.person(r.Context(), token) })
 }
 
 // onGit is what p may do with the repository of a path below /git/.

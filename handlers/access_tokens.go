@@ -57,6 +57,15 @@ func (g *guard) apiToken(ctx context.Context, token string) (*principal, error) 
 	return g.tokenOf(ctx, sumOf(token))
 }
 
+// person finds whose token of the configuration, or API token, this is; nil:
+// nobody's.
+func (g *guard) person(ctx context.Context, token string) (*principal, error) {
+	if p := g.token(token); p != nil {
+		return p, nil
+	}
+	return g.apiToken(ctx, token)
+}
+
 func (g *guard) tokenOf(ctx context.Context, sum string) (*principal, error) {
 	if g.Tokens == nil {
 		return nil, nil

@@ -96,15 +96,20 @@ func unavailable(code, detail string, after time.Duration) *problem {
 	return p
 }
 
+// sayWhen sets the header Retry-After of a problem that passes.
+func (p *problem) sayWhen(c *gin.Context) {
+	if p.retryAfter > 0 {
+		c.Header("Retry-After", strconv.Itoa(int(p.retryAfter.Round(time.Second)/time.Second)))
+	}
+}
+
 // fail answers with the problem that err is. What is our fault is logged.
 func (s *Server) fail(c *gin.Context, err error) {
 	p := problemOf(err)
 	if p.Status >= http.StatusInternalServerError && c.Request.Context().Err() == nil {
 		s.Log.ErrorContext(c.Request.Context(), "request failed", "method", c.Request.Method, "route", c.FullPath(), "error", err)
 	}
-	if p.retryAfter > 0 {
-		c.Header("Retry-After", strconv.Itoa(int(p.retryAfter.Round(time.Second)/time.Second)))
-	}
+	p.sayWhen(c)
 	if p.Status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", `Bearer realm="slipway"`)
 	}

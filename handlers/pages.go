@@ -56,6 +56,7 @@ func (s *Server) page(c *gin.Context, status int, render func() ([]byte, error))
 // failPage shows a problem to a person.
 func (s *Server) failPage(c *gin.Context, err error) {
 	p := problemOf(err)
+	p.sayWhen(c)
 	if p.Status >= http.StatusInternalServerError {
 		s.Log.ErrorContext(c.Request.Context(), "page failed", "route", c.FullPath(), "error", err)
 	}

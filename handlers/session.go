@@ -164,7 +164,9 @@ func (s *Server) signIn(c *gin.Context) {
 		return
 	}
 	if !good {
-		s.signInFailed(c, viaTicket)
+		if s.signInWrong(c, viaTicket) {
+			return
+		}
 		s.signInPage(c, http.StatusUnauthorized, next, "This sign-in address was used before or is too old.")
 		return
 	}
@@ -177,13 +179,12 @@ func (s *Server) signIn(c *gin.Context) {
 func (s *Server) signInForm(c *gin.Context) {
 	next, token := localPath(c.PostForm("next")), c.PostForm("token")
 	in := session{Admin: true, Via: viaAdmin}
-	p := s.guard.token(token)
-	if p == nil {
-		var err error
-		if p, err = s.guard.apiToken(c.Request.Context(), token); err != nil {
-			s.failPage(c, err)
-			return
-		}
+	p, err := s.guard.attempts.token(c.Request, token, func() (*principal, error) { return s.guard.person(c.Request.Context(), token) })
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	if s.guard.token(token) == nil {
 		in = session{Via: viaToken, Token: sumOf(token)}
 	}
 	if p == nil || p.worker {

@@ -144,8 +144,9 @@ func (s *Server) endLogin(c *gin.Context) {
 		}
 	}
 	if err != nil {
-		s.signInFailed(c, s.Access.Login.Forge)
-		s.failPage(c, err)
+		if !s.signInWrong(c, s.Access.Login.Forge) {
+			s.failPage(c, err)
+		}
 		return
 	}
 	if !s.startSession(c, session{Via: s.Access.Login.Forge, Forge: s.Access.Login.Forge, User: user}) {
