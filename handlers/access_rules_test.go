@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -18,7 +19,8 @@ import (
 )
 
 // fakeForge is a forge at which whoever has a code signs in: the code is
-// their login.
+// their login. It refuses codes that begin with "refuse-", and is down for
+// "down".
 type fakeForge struct{ challenge string }
 
 func (f *fakeForge) AuthorizeURL(state, challenge, redirect string) string {
@@ -27,8 +29,11 @@ func (f *fakeForge) AuthorizeURL(state, challenge, redirect string) string {
 }
 
 func (f *fakeForge) User(_ context.Context, code, verifier, _ string) (forge.User, error) {
-	if code == "" || len(verifier) < 43 || verifier == f.challenge {
+	if code == "" || strings.HasPrefix(code, "refuse-") || len(verifier) < 43 || verifier == f.challenge {
 		return forge.User{}, forge.ErrRejected
+	}
+	if code == "down" {
+		return forge.User{}, errors.New("the forge is down")
 	}
 	return forge.User{ID: "id-" + code, Login: code}, nil
 }

@@ -1,12 +1,14 @@
 package handlers_test
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/slipway-ci/slipway/handlers"
 	"github.com/slipway-ci/slipway/handlers/handlerstest"
 )
 
@@ -36,6 +38,19 @@ func TestWrongTokensAreHeldUp(t *testing.T) {
 		resp, _ := visit(t, visitor(t), request(t, "GET", s.URL+"/sign-in?token="+token))
 		return resp
 	}
+	git := func(t *testing.T, s *handlerstest.Server, token string) *http.Response {
+		t.Helper()
+		r := request(t, "GET", s.URL+"/git/octo/app.git/info/refs?service=git-receive-pack")
+		r.SetBasicAuth("git", token)
+		resp, _ := visit(t, visitor(t), r)
+		return resp
+	}
+	back := func(t *testing.T, s *handlerstest.Server, token string) *http.Response {
+		t.Helper()
+		c, state := begun(t, s, "/")
+		resp, _ := visit(t, c, request(t, "GET", s.URL+"/login/callback?code=refuse-"+token+"&state="+state))
+		return resp
+	}
 	for _, tt := range []struct {
 		name string
 		try  func(*testing.T, *handlerstest.Server, string) *http.Response
@@ -43,9 +58,13 @@ func TestWrongTokensAreHeldUp(t *testing.T) {
 		{"the API", get("/api/v1/executions")},
 		{"the form", form},
 		{"one-time links", link},
+		{"the git host", git},
+		{"the way back from the forge", back},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := handlerstest.New(t)
+			s := people(t, func(o *handlers.Options) {
+				o.Git = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "refs") })
+			})
 			api := get("/api/v1/executions")
 			if resp := api(t, s, handlerstest.AdminToken); resp.StatusCode != 200 {
 				t.Fatalf("a good token: got %d", resp.StatusCode)
@@ -68,5 +87,16 @@ func TestWrongTokensAreHeldUp(t *testing.T) {
 				t.Errorf("a token that was good before: got %d", resp.StatusCode)
 			}
 		})
+	}
+}
+
+// A forge that is down is nobody's wrong credential.
+func TestFaultsOfTheForgeAreNoAttempts(t *testing.T) {
+	s := people(t)
+	for i := range 40 {
+		c, state := begun(t, s, "/")
+		if resp, _ := visit(t, c, request(t, "GET", s.URL+"/login/callback?code=down&state="+state)); resp.StatusCode != 500 {
+			t.Fatalf("try %d: got %d", i, resp.StatusCode)
+		}
 	}
 }

@@ -144,7 +144,8 @@ func (s *Server) endLogin(c *gin.Context) {
 		}
 	}
 	if err != nil {
-		if !s.signInWrong(c, s.Access.Login.Forge) {
+		ours := problemOf(err).Status != http.StatusUnauthorized
+		if ours || !s.signInWrong(c, s.Access.Login.Forge) {
 			s.failPage(c, err)
 		}
 		return
