@@ -67,7 +67,7 @@ func (a *attempt) unpack(ctx context.Context, dest string) error {
 	if info.IsDir() {
 		return copyTree(a.dep.Revision, dest)
 	}
-	sum, err := archive.Unpack(stoppable{ctx, f}.reader(), dest, archive.Limits{})
+	sum, err := archive.Unpack(stoppable{ctx, f}.reader(), dest, archive.Limits{}, nil)
 	if err != nil {
 		return revisionError(err)
 	}
@@ -114,7 +114,7 @@ func copyTree(from, to string) error {
 		packed <- err
 		w.CloseWithError(err)
 	}()
-	_, err = archive.Unpack(r, to, archive.Limits{})
+	_, err = archive.Unpack(r, to, archive.Limits{}, nil)
 	r.CloseWithError(err)
 	if packing := <-packed; packing != nil && err == nil || errors.Is(packing, archive.ErrUnsafe) {
 		err = packing

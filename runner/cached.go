@@ -179,7 +179,7 @@ func (r *build) restore(ctx context.Context, p *cachePlan) error {
 	}
 	defer func() { _ = body.Close() }() // only read from
 	staging := filepath.Join(r.place.Folder, "cache")
-	sum, err := archive.Unpack(body, staging, archive.Limits{})
+	sum, err := archive.Unpack(body, staging, archive.Limits{}, nil)
 	if errors.Is(err, archive.ErrUnsafe) || errors.Is(err, archive.ErrFormat) {
 		return clientError("the entry %q can't be unpacked: %v", e.Key, err)
 	}

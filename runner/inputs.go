@@ -60,7 +60,7 @@ func (r *build) bring(ctx context.Context, in pipeline.Input, dir string) error 
 		return fmt.Errorf("fetching input %s: %w", in.Name, err)
 	}
 	defer func() { _ = body.Close() }() // only read from
-	sum, err := archive.Unpack(body, dir, archive.Limits{})
+	sum, err := archive.Unpack(body, dir, archive.Limits{}, nil)
 	switch {
 	case errors.Is(err, archive.ErrUnsafe), errors.Is(err, archive.ErrFormat):
 		return &pipeline.UserError{Code: codeClient, Msg: fmt.Sprintf("the input artifact %s can't be unpacked: %v", in.Name, err)}

@@ -144,7 +144,7 @@ func (a *app) unpackArtifact(body io.Reader, m madeArtifact, dir string) error {
 		return err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	sum, err := archive.Unpack(f, dir, archive.Limits{})
+	sum, err := archive.Unpack(f, dir, archive.Limits{}, nil)
 	if err != nil {
 		return fmt.Errorf("unpacking %s: %w", m.Name, err)
 	}

@@ -342,7 +342,7 @@ func (s *localSink) Artifact(_ context.Context, a pipeline.Artifact, r io.Reader
 	if err := os.MkdirAll(dest, 0o755); err != nil {
 		return a, err
 	}
-	sum, err := archive.Unpack(r, dest, archive.Limits{})
+	sum, err := archive.Unpack(r, dest, archive.Limits{}, nil)
 	a.Bytes, a.Files, a.Digest = sum.Bytes, sum.Entries, sum.SHA256
 	return a, err
 }

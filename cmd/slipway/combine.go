@@ -77,7 +77,7 @@ func (c combiner) unpack(ctx context.Context, job pipeline.Assignment, p pipelin
 		return err
 	}
 	defer func() { _ = r.Close() }() // only read from
-	_, err = archive.Unpack(r, dest, archive.Limits{})
+	_, err = archive.Unpack(r, dest, archive.Limits{}, nil)
 	return err
 }
 

@@ -97,7 +97,7 @@ func TestRoundTripKeepsModesAndLinks(t *testing.T) {
 		t.Run(string(f), func(t *testing.T) {
 			data, packed := pack(t, dir, PackOptions{Format: f})
 			dest := filepath.Join(t.TempDir(), "made", "by", "unpack")
-			unpacked, err := Unpack(bytes.NewReader(data), dest, Limits{})
+			unpacked, err := Unpack(bytes.NewReader(data), dest, Limits{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +130,7 @@ func TestUnpackOfAFileReadsItInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	got, err := Unpack(f, t.TempDir(), Limits{})
+	got, err := Unpack(f, t.TempDir(), Limits{}, nil)
 	if err != nil || got.SHA256 != packed.SHA256 {
 		t.Errorf("got %+v, %v, want sum %s", got, err, packed.SHA256)
 	}
@@ -154,7 +154,7 @@ func TestReproducible(t *testing.T) {
 func TestFollowPacksWhatALinkPointsTo(t *testing.T) {
 	data, _ := pack(t, sample(t), PackOptions{Format: TarGzip, Follow: true})
 	dest := t.TempDir()
-	if _, err := Unpack(bytes.NewReader(data), dest, Limits{}); err != nil {
+	if _, err := Unpack(bytes.NewReader(data), dest, Limits{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	got := tree(t, dest)
@@ -255,7 +255,7 @@ func TestUnpackRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			outer := t.TempDir()
-			_, err := Unpack(bytes.NewReader(tarOf(t, tt.headers...)), filepath.Join(outer, "dest"), Limits{})
+			_, err := Unpack(bytes.NewReader(tarOf(t, tt.headers...)), filepath.Join(outer, "dest"), Limits{}, nil)
 			if !errors.Is(err, ErrUnsafe) {
 				t.Errorf("got %v, want ErrUnsafe", err)
 			}
@@ -269,7 +269,7 @@ func TestUnpackRefuses(t *testing.T) {
 func TestUnpackDropsSpecialBitsAndKeepsFoldersWritable(t *testing.T) {
 	data := tarOf(t, tarFile("tool", "x", 0o6755), tar.Header{Typeflag: tar.TypeDir, Name: "locked/", Mode: 0o1055}, tarFile("locked/in", "y", 0o444))
 	dest := t.TempDir()
-	if _, err := Unpack(bytes.NewReader(data), dest, Limits{}); err != nil {
+	if _, err := Unpack(bytes.NewReader(data), dest, Limits{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{"tool": "-rwxr-xr-x x", "locked": "drwxr-xr-x ", "locked/in": "-r--r--r-- y"}
@@ -282,7 +282,7 @@ func TestLaterEntryWinsWithoutWritingThroughALink(t *testing.T) {
 	data := tarOf(t, tarFile("a", "old", 0), tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "a"},
 		tar.Header{Typeflag: tar.TypeLink, Name: "h", Linkname: "a"}, tarFile("l", "new", 0), tarFile("h", "new", 0))
 	dest := t.TempDir()
-	if _, err := Unpack(bytes.NewReader(data), dest, Limits{}); err != nil {
+	if _, err := Unpack(bytes.NewReader(data), dest, Limits{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{"a": "-rw-r--r-- old", "l": "-rw-r--r-- new", "h": "-rw-r--r-- new"}
@@ -313,7 +313,7 @@ func TestLimits(t *testing.T) {
 		{"within", three, Limits{Entries: 3, Bytes: 20_000}, ""},
 	}
 	for _, tt := range tests {
-		_, err := Unpack(bytes.NewReader(tt.data), t.TempDir(), tt.limits)
+		_, err := Unpack(bytes.NewReader(tt.data), t.TempDir(), tt.limits, nil)
 		if tt.want == "" && err == nil {
 			continue
 		}
@@ -335,7 +335,7 @@ func TestWindowsZip(t *testing.T) {
 		t.Fatal(err)
 	}
 	dest := t.TempDir()
-	if _, err := Unpack(bytes.NewReader(out.Bytes()), dest, Limits{}); err != nil {
+	if _, err := Unpack(bytes.NewReader(out.Bytes()), dest, Limits{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dest, "scripts", "start.bat")); err != nil {
@@ -349,12 +349,12 @@ func TestWindowsZip(t *testing.T) {
 func TestBrokenInput(t *testing.T) {
 	for _, f := range formats {
 		data, _ := pack(t, sample(t), PackOptions{Format: f})
-		if _, err := Unpack(bytes.NewReader(data[:len(data)/2]), t.TempDir(), Limits{}); !errors.Is(err, ErrFormat) {
+		if _, err := Unpack(bytes.NewReader(data[:len(data)/2]), t.TempDir(), Limits{}, nil); !errors.Is(err, ErrFormat) {
 			t.Errorf("half of a %s: got %v, want ErrFormat", f, err)
 		}
 	}
 	for _, text := range []string{"", "hello", strings.Repeat("no archive ", 1000), "BZh91AY&SY"} {
-		if _, err := Unpack(strings.NewReader(text), t.TempDir(), Limits{}); !errors.Is(err, ErrFormat) {
+		if _, err := Unpack(strings.NewReader(text), t.TempDir(), Limits{}, nil); !errors.Is(err, ErrFormat) {
 			t.Errorf("%.20q: got %v, want ErrFormat", text, err)
 		}
 	}
@@ -382,7 +382,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		outer := t.TempDir()
 		dest := filepath.Join(outer, "dest")
-		_, _ = Unpack(bytes.NewReader(data), dest, Limits{Entries: 100, Bytes: 1 << 20})
+		_, _ = Unpack(bytes.NewReader(data), dest, Limits{Entries: 100, Bytes: 1 << 20}, nil)
 		beside, err := os.ReadDir(outer)
 		if err != nil || len(beside) != 1 {
 			t.Fatalf("beside the folder: %v, %v", beside, err)

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // Limits bound what an archive may unpack to. Zero fields mean the default.
@@ -55,7 +57,10 @@ func (l Limits) filled() Limits {
 // Input that is no archive is ErrFormat. After an error dest holds what was
 // unpacked so far. A zip is read at random: unless r is an *os.File at its
 // start, it is copied to a temporary file first.
-func Unpack(r io.Reader, dest string, l Limits) (Summary, error) {
+//
+// It tells record, unless that is nil, of each regular file that it wrote. One
+// that a later entry replaces is told of again.
+func Unpack(r io.Reader, dest string, l Limits, record func(File)) (Summary, error) {
 	if err := os.MkdirAll(dest, 0o755); err != nil {
 		return Summary{}, err
 	}
@@ -64,7 +69,7 @@ func Unpack(r io.Reader, dest string, l Limits) (Summary, error) {
 		return Summary{}, err
 	}
 	defer root.Close() // a handle for reading
-	u := &unpacker{root: root, limits: l.filled(), in: &meter{hash: sha256.New()}, dirs: map[string]dir{}, buffer: make([]byte, copyBytes)}
+	u := &unpacker{root: root, limits: l.filled(), in: &meter{hash: sha256.New()}, record: record, sum: sha256.New(), dirs: map[string]dir{}, buffer: make([]byte, copyBytes)}
 	defer u.leave()
 	if err := u.unpack(r); err != nil {
 		return Summary{}, fmt.Errorf("unpacking: %w", err)
@@ -76,6 +81,8 @@ type unpacker struct {
 	root    *os.Root
 	limits  Limits
 	in      *meter
+	record  func(File) // may be nil
+	sum     hash.Hash  // of the file being written, if that is recorded
 	entries int
 	written int64
 	dirs    map[string]dir // met so far
@@ -305,17 +312,37 @@ func (u *unpacker) file(name string, mode fs.FileMode, at time.Time, r io.Reader
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(counted{f, u}, unreliable{r}, u.buffer)
+	w := io.Writer(f)
+	if u.record != nil {
+		u.sum.Reset()
+		w = io.MultiWriter(f, u.sum)
+	}
+	_, err = io.CopyBuffer(counted{w, u}, unreliable{r}, u.buffer)
 	if err == nil {
 		err = f.Chmod(cmp.Or(mode.Perm(), 0o644)) // some zip writers leave 0
+	}
+	if err == nil && at.Unix() > 0 {
+		err = u.within.Chtimes(path.Base(p), at, at)
+	}
+	if err == nil {
+		err = u.tell(p, f)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("%s: %w", quoted(name), err)
 	}
-	if at.Unix() <= 0 {
+	return nil
+}
+
+func (u *unpacker) tell(p string, f *os.File) error {
+	if u.record == nil {
 		return nil
 	}
-	return u.within.Chtimes(path.Base(p), at, at)
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	u.record(fileOf(p, u.sum.Sum(nil), &st))
+	return nil
 }
 
 // create makes the file p, in place of what is there, and leaves its folder

@@ -367,7 +367,7 @@ var cases = []conformance{
 func checkNames(t *testing.T, data []byte, want []string) {
 	t.Helper()
 	dir := t.TempDir()
-	if _, err := archive.Unpack(bytes.NewReader(data), dir, archive.Limits{}); err != nil {
+	if _, err := archive.Unpack(bytes.NewReader(data), dir, archive.Limits{}, nil); err != nil {
 		t.Errorf("unpacking artifact: %v", err)
 		return
 	}
