@@ -44,17 +44,17 @@ func (a *announcements) MarkReport(ctx context.Context, forge string, installati
 func targetList(t config.Target) string { return "target:" + t.Name }
 
 // newSender is the way to a target.
-func newSender(ctx context.Context, t config.Target, externalURL string) (notify.Sender, error) {
+func newSender(ctx context.Context, n sender.Network, t config.Target, externalURL string) (notify.Sender, error) {
 	switch {
 	case t.Type == "slack" && t.Token != "":
-		return sender.NewSlackBot(t.API, t.Token, t.Channel), nil
+		return sender.NewSlackBot(n, t.API, t.Token, t.Channel), nil
 	case t.Type == "slack":
-		return sender.NewSlackWebhook(t.URL), nil
+		return sender.NewSlackWebhook(n, t.URL), nil
 	case t.Type == "webhook":
-		return sender.NewWebhook(t.URL, t.Secret, externalURL), nil
+		return sender.NewWebhook(n, t.URL, t.Secret, externalURL), nil
 	}
 	return sender.NewTopic(ctx, sender.TopicOptions{
-		ARN: t.TopicARN, Region: t.Region, Endpoint: t.Endpoint, AccessKey: t.AccessKey, SecretKey: t.SecretKey,
+		Network: n, ARN: t.TopicARN, Region: t.Region, Endpoint: t.Endpoint, AccessKey: t.AccessKey, SecretKey: t.SecretKey,
 		Chat: t.Format == "chat", Source: externalURL,
 	})
 }
@@ -63,8 +63,9 @@ func newSender(ctx context.Context, t config.Target, externalURL string) (notify
 func (p *platform) wireTargets(ctx context.Context) error {
 	mask := redact.New(config.Secrets(p.cfg)...)
 	p.targets = map[string]*notify.Target{}
+	network := sender.Network{Private: p.cfg.Notifications.AllowPrivateTargets}
 	for i, t := range p.cfg.Notifications.Targets {
-		way, err := newSender(ctx, t, p.cfg.ExternalURL)
+		way, err := newSender(ctx, network, t, p.cfg.ExternalURL)
 		if err != nil {
 			return usage(fmt.Errorf("notifications.targets[%d]: %w", i, err))
 		}

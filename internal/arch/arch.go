@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 	"queue":    {"pipeline"},
 	"notify":   {"pipeline", "forge"},
 	// Where chat, webhooks and topics are reached.
-	"notify/sender": {"notify", "forge"},
+	"notify/sender": {"notify", "forge", "internal/outward"},
 
 	// The growing end of a log lives in Redis, behind an interface of store/logs.
 	"store":           {"pipeline", "access", "store/logs", "store/artifacts"},
@@ -50,13 +50,15 @@ var mayImport = map[string][]string{
 	"internal/client":  {"pipeline", "forge", "access"},
 	// Times, as pipeline files and deployment windows write them.
 	"internal/cron":   {},
-	"internal/config": {"internal/specfile", "pipeline", "deployer/fleet", "notify", "notify/sender"},
+	"internal/config": {"internal/specfile", "internal/outward", "pipeline", "deployer/fleet", "notify", "notify/sender"},
 	// Declarations of another system become pipeline files.
 	"internal/codepipeline": {"pipeline", "internal/specfile"},
-	"internal/redact":       {},
-	"internal/request":      {},
-	"internal/specfile":     {},
-	"internal/worker":       {"pipeline"},
+	// Where users' addresses may lead connections.
+	"internal/outward":  {},
+	"internal/redact":   {},
+	"internal/request":  {"internal/outward"},
+	"internal/specfile": {},
+	"internal/worker":   {"pipeline"},
 
 	"cmd/slipway": {"*"},
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/deployer/fleet"
+	"github.com/slipway-ci/slipway/internal/outward"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -138,11 +139,20 @@ type SecretStores struct {
 
 // Requests are those of http actions.
 type Requests struct {
-	Allow string `yaml:"allow" env:"SLIPWAY_REQUESTS_ALLOW" doc:"Hosts, with their port or without, comma-separated, that http actions may reach although they are this host or link-local."`
+	Allow string `yaml:"allow" env:"SLIPWAY_REQUESTS_ALLOW" doc:"Hosts, with their port or without, and networks such as 10.0.0.0/8, comma-separated, that http actions may reach although they are this host, private or link-local."`
 }
 
 // Allowed are the hosts of Allow.
 func (r Requests) Allowed() []string { return splitList(r.Allow) }
+
+func (r Requests) check() error {
+	for _, entry := range r.Allowed() {
+		if err := outward.CheckAllow(entry); err != nil {
+			return fmt.Errorf("requests.allow: %w", err)
+		}
+	}
+	return nil
+}
 
 // Prometheus answers the alarm and prometheus checks of pipelines.
 type Prometheus struct {
@@ -319,7 +329,7 @@ func (c *Config) Check() error {
 	if c.Secrets.AWSEndpoint != "" && c.Secrets.AWSRegion == "" {
 		bad("secrets.aws_endpoint: needs aws_region")
 	}
-	errs = append(errs, c.Notifications.check(), c.checkSignIn(), c.Runner.check(), c.checkProjects(), c.checkBuckets(), c.checkEnvironments(), c.checkGroups())
+	errs = append(errs, c.Notifications.check(), c.Requests.check(), c.checkSignIn(), c.Runner.check(), c.checkProjects(), c.checkBuckets(), c.checkEnvironments(), c.checkGroups())
 	return errors.Join(errs...)
 }
 

@@ -13,10 +13,12 @@ import (
 
 // Notifications say who hears how executions stand, and where.
 type Notifications struct {
-	Comments    string   `yaml:"comments" env:"SLIPWAY_NOTIFICATIONS_COMMENTS" doc:"The comment on a pull request that sums up its executions: failures (from the first that fails or waits for people), on or off."`
-	Statuses    string   `yaml:"statuses" env:"SLIPWAY_NOTIFICATIONS_STATUSES" doc:"Commit statuses: auto (where there can be no check runs), also (beside check runs) or only (instead of them)."`
-	Deployments string   `yaml:"deployments" env:"SLIPWAY_NOTIFICATIONS_DEPLOYMENTS" doc:"Whether deployments of pipelines show at the forge as deployments to their environment: on or off."`
-	Targets     []Target `yaml:"targets" doc:"Slack channels, webhooks and SNS topics that are told of changes."`
+	Comments    string `yaml:"comments" env:"SLIPWAY_NOTIFICATIONS_COMMENTS" doc:"The comment on a pull request that sums up its executions: failures (from the first that fails or waits for people), on or off."`
+	Statuses    string `yaml:"statuses" env:"SLIPWAY_NOTIFICATIONS_STATUSES" doc:"Commit statuses: auto (where there can be no check runs), also (beside check runs) or only (instead of them)."`
+	Deployments string `yaml:"deployments" env:"SLIPWAY_NOTIFICATIONS_DEPLOYMENTS" doc:"Whether deployments of pipelines show at the forge as deployments to their environment: on or off."`
+	// AllowPrivateTargets is for targets that a name leads to.
+	AllowPrivateTargets bool     `yaml:"allow_private_targets" env:"SLIPWAY_NOTIFICATIONS_ALLOW_PRIVATE_TARGETS" doc:"Whether names of targets may lead to this host and to private networks. An address that a target has in numbers, or localhost, needs no permission."`
+	Targets             []Target `yaml:"targets" doc:"Slack channels, webhooks and SNS topics that are told of changes."`
 }
 
 // Target is one place that is told of changes.

@@ -1,6 +1,6 @@
 // Package request makes the requests of http actions: within a time limit,
-// tried again where that may help, and never to this host or to link-local
-// addresses, such as those of cloud metadata, unless that is allowed.
+// tried again where that may help, and never to this host, to private networks or to
+// cloud metadata, unless that is allowed.
 package request
 
 import (
@@ -10,18 +10,18 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/slipway-ci/slipway/internal/outward"
 )
 
 // Options are what all requests of a process share.
 type Options struct {
-	// Allow are hosts, each with its port or without, that may be reached
-	// although they are on this host or link-local.
+	// Allow are what may be reached although it isn't public: see
+	// outward.Rules.
 	Allow []string
 	// Pause is the time before the second try, and doubles with each; 0 means a
 	// second.
@@ -47,11 +47,10 @@ const (
 	BodyLimitBytes = 64 << 10
 	tries          = 3
 	redirects      = 5
-	dialTimeout    = 10 * time.Second
 )
 
 // ErrForbidden: the address is one that requests may not go to.
-var ErrForbidden = errors.New("this server makes no requests to addresses of its own host or to link-local ones, unless requests.allow names them")
+var ErrForbidden = errors.New("this server makes no requests to its own host, to private networks or to link-local addresses, unless requests.allow names them")
 
 // methods are those that an action may use.
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
@@ -134,7 +133,7 @@ func mediaType(body string) string {
 func (o Options) client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: o.dial, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10,
+			DialContext: o.dial, TLSHandshakeTimeout: outward.DialTimeout, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			switch {
@@ -154,25 +153,9 @@ func (o Options) dial(ctx context.Context, network, address string) (net.Conn, e
 	if o.Dial != nil {
 		return o.Dial(ctx, network, address)
 	}
-	d := net.Dialer{Timeout: dialTimeout}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
+	c, err := outward.Rules{Allow: o.Allow}.Dial(ctx, network, address)
+	if errors.Is(err, outward.ErrForbidden) {
+		return nil, ErrForbidden
 	}
-	if !slices.Contains(o.Allow, host) && !slices.Contains(o.Allow, address) {
-		d.Control = func(_, real string, _ syscall.RawConn) error { return permitted(real) }
-	}
-	return d.DialContext(ctx, network, address)
-}
-
-func permitted(address string) error {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return ErrForbidden
-	}
-	ip := a.Addr().Unmap()
-	if ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() {
-		return ErrForbidden
-	}
-	return nil
+	return c, err
 }

@@ -59,8 +59,10 @@ func TestAnswersThatARepeatWouldNotChange(t *testing.T) {
 	}
 }
 
-// The host itself and link-local addresses are out of reach, by any name and
-// after any redirect.
+// The host itself, private networks and link-local addresses are out of reach,
+// by any name and after any redirect.
+//
+// Attacks: 17, 21.
 func TestForbiddenAddresses(t *testing.T) {
 	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the host itself was reached") }))
 	defer inside.Close()
@@ -69,7 +71,7 @@ func TestForbiddenAddresses(t *testing.T) {
 	_, port, _ := strings.Cut(host(t, inside.URL), ":")
 	for _, to := range []string{
 		inside.URL, "http://localhost:" + port, "http://[::ffff:127.0.0.1]:" + port, "http://0.0.0.0:" + port,
-		"http://169.254.169.254/latest/meta-data", outside.URL,
+		"http://169.254.169.254/latest/meta-data", "http://10.0.0.1", "http://[fd00:ec2::254]/latest/meta-data", outside.URL,
 	} {
 		o := Options{Allow: []string{host(t, outside.URL)}, Pause: time.Millisecond}
 		if _, err := Do(t.Context(), o, Request{Method: "GET", URL: to}, t.Logf); !errors.Is(err, ErrForbidden) {

@@ -15,10 +15,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/slipway-ci/slipway/forge"
+	"github.com/slipway-ci/slipway/internal/outward"
 	"github.com/slipway-ci/slipway/notify"
 )
 
@@ -42,37 +42,40 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-const (
-	dialTimeout = 10 * time.Second
-	answerLimit = 64 << 10 // bytes of an answer that are read
-)
+const answerLimit = 64 << 10 // bytes of an answer that are read
 
-// dialer connects to no link-local address, where clouds keep their metadata.
-func dialer() *net.Dialer {
-	return &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error { return permitted(address) }}
+// Network says where targets may be.
+type Network struct {
+	// Private lets the names of targets stand for this host and for private
+	// networks. What is written in numbers, or as localhost, is meant so.
+	Private bool
+}
+
+// dial connects to a target's host. Nothing leads to a link-local address or to
+// cloud metadata.
+func (n Network) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	_, notANumber := netip.ParseAddr(host)
+	c, err := outward.Rules{Private: n.Private || notANumber == nil || host == "localhost"}.Dial(ctx, network, address)
+	if errors.Is(err, outward.ErrForbidden) {
+		return nil, fmt.Errorf("%w: %w; notifications.allow_private_targets opens private networks", notify.ErrRefused, err)
+	}
+	return c, err
 }
 
 // client makes requests to one configured address. It follows no redirect, so
 // that an address can't send messages elsewhere.
-func client() *http.Client {
+func (n Network) client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: dialer().DialContext, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
+			DialContext: n.dial, TLSHandshakeTimeout: outward.DialTimeout, ForceAttemptHTTP2: true,
 			MaxResponseHeaderBytes: 64 << 10, IdleConnTimeout: 90 * time.Second,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-func permitted(address string) error {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return errors.New("the address can't be read")
-	}
-	if ip := a.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fmt.Errorf("%w: it is at a link-local address", notify.ErrRefused)
-	}
-	return nil
 }
 
 // post sends a body and returns the answer to a 2xx. Another status is an

@@ -123,7 +123,7 @@ func says(text string) func(w http.ResponseWriter) {
 // keep.
 func TestWebhook(t *testing.T) {
 	base, got := serve(t, status(204))
-	w := NewWebhook(base+"/hook", "s3cret", "https://ci.example.com")
+	w := NewWebhook(Network{}, base+"/hook", "s3cret", "https://ci.example.com")
 	for range 2 {
 		if _, err := w.Send(t.Context(), failed(), ""); err != nil {
 			t.Fatal(err)
@@ -151,7 +151,7 @@ func TestSign(t *testing.T) {
 
 func TestSlackWebhook(t *testing.T) {
 	base, got := serve(t, says("ok"))
-	s := NewSlackWebhook(base + "/services/T/B/secret")
+	s := NewSlackWebhook(Network{}, base+"/services/T/B/secret")
 	for _, m := range []notify.Message{failed(), asked()} {
 		if thread, err := s.Send(t.Context(), m, ""); err != nil || thread != "" {
 			t.Fatal(thread, err)
@@ -164,7 +164,7 @@ func TestSlackWebhook(t *testing.T) {
 // A bot's messages of one execution are one thread; Slack says no with 200.
 func TestSlackBot(t *testing.T) {
 	base, got := serve(t, says(`{"ok":true,"ts":"1.2"}`), says(`{"ok":false,"error":"channel_not_found"}`), says(`{"ok":false,"error":"ratelimited"}`), says(`<html>`))
-	s := NewSlackBot(base, "xoxb-1", "#releases")
+	s := NewSlackBot(Network{}, base, "xoxb-1", "#releases")
 	thread, err := s.Send(t.Context(), failed(), "")
 	if err != nil || thread != "1.2" {
 		t.Fatal(thread, err)
@@ -217,7 +217,7 @@ func TestAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			base, got := serve(t, tt.answer)
-			_, err := NewWebhook(base+"/very-secret", "", "").Send(t.Context(), failed(), "")
+			_, err := NewWebhook(Network{}, base+"/very-secret", "", "").Send(t.Context(), failed(), "")
 			if err == nil || retries(err) != tt.retry || errors.Is(err, notify.ErrRefused) == tt.retry {
 				t.Fatalf("%v, want a retry: %v", err, tt.retry)
 			}
@@ -241,16 +241,17 @@ func TestNoAnswerInTime(t *testing.T) {
 	defer close(gone)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := NewWebhook(s.URL, "", "").Send(ctx, failed(), ""); !retries(err) {
+	if _, err := NewWebhook(Network{}, s.URL, "", "").Send(ctx, failed(), ""); !retries(err) {
 		t.Error(err)
 	}
 }
 
 // C43 for targets: what clouds keep at link-local addresses is never dialled.
+// Attacks: 17.
 func TestC43LinkLocalIsNotDialled(t *testing.T) {
-	for _, target := range []string{"http://169.254.169.254/", "http://[fe80::1]/"} {
+	for _, target := range []string{"http://169.254.169.254/", "http://[fe80::1]/", "http://[fd00:ec2::254]/"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		_, err := NewWebhook(target, "", "").Send(ctx, failed(), "")
+		_, err := NewWebhook(Network{}, target, "", "").Send(ctx, failed(), "")
 		cancel()
 		if !errors.Is(err, notify.ErrRefused) {
 			t.Errorf("%s: %v", target, err)

@@ -28,12 +28,12 @@ type Slack struct {
 var _ notify.Sender = (*Slack)(nil)
 
 // NewSlackWebhook posts to an incoming webhook's URL.
-func NewSlackWebhook(url string) *Slack { return &Slack{url: url, client: client()} }
+func NewSlackWebhook(n Network, url string) *Slack { return &Slack{url: url, client: n.client()} }
 
 // NewSlackBot posts to a channel with a bot's token. api is the base of Slack's
 // methods; empty: Slack's own.
-func NewSlackBot(api, token, channel string) *Slack {
-	return &Slack{url: strings.TrimRight(cmp.Or(api, slackAPI), "/") + "/chat.postMessage", token: token, channel: channel, client: client()}
+func NewSlackBot(n Network, api, token, channel string) *Slack {
+	return &Slack{url: strings.TrimRight(cmp.Or(api, slackAPI), "/") + "/chat.postMessage", token: token, channel: channel, client: n.client()}
 }
 
 // slackPost is the body of chat.postMessage and of incoming webhooks.

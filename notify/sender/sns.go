@@ -21,6 +21,7 @@ import (
 
 // TopicOptions say which topic of Amazon SNS is published to.
 type TopicOptions struct {
+	Network  Network
 	ARN      string
 	Region   string // empty: the ARN's
 	Endpoint string // empty: AWS's
@@ -63,7 +64,7 @@ func NewTopic(ctx context.Context, o TopicOptions) (*Topic, error) {
 	}
 	return &Topic{o: o, client: sns.NewFromConfig(cfg, func(s *sns.Options) {
 		// Only publishing: credentials may come from a link-local address.
-		s.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DialContext = dialer().DialContext })
+		s.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DialContext = o.Network.dial })
 		if o.Endpoint != "" {
 			s.BaseEndpoint = aws.String(o.Endpoint)
 		}

@@ -27,11 +27,11 @@ var _ notify.Sender = (*Webhook)(nil)
 
 // NewWebhook posts to url. secret signs the bodies; empty: they aren't signed.
 // source is where people reach Slipway.
-func NewWebhook(url, secret, source string) *Webhook {
+func NewWebhook(n Network, url, secret, source string) *Webhook {
 	if source == "" {
 		source = "/slipway"
 	}
-	return &Webhook{url: url, secret: secret, source: source, client: client()}
+	return &Webhook{url: url, secret: secret, source: source, client: n.client()}
 }
 
 // event is the envelope (CloudEvents 1.0). The data is that of AWS's events.
