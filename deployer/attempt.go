@@ -32,11 +32,12 @@ type attempt struct {
 	log      *scriptLog
 	result   Result
 	recorded map[string]Event
+	works    map[string]eventWork
 }
 
 // attempt runs the events in order. The host is locked.
 func (d *Deployer) attempt(ctx context.Context, dep Deployment, events []string, rep Reporter) (Result, error) {
-	a := &attempt{d: d, dep: dep, rep: rep, group: d.group(dep.GroupID)}
+	a := &attempt{d: d, dep: dep, rep: rep, group: d.group(dep.GroupID), works: map[string]eventWork{}}
 	a.work = a.group.work(dep.ID)
 	if err := a.open(); err != nil {
 		return Result{Status: pipeline.DeploymentFailed}, err
@@ -44,6 +45,9 @@ func (d *Deployer) attempt(ctx context.Context, dep Deployment, events []string,
 	defer a.log.Close()
 	a.result.Status = pipeline.DeploymentInProgress
 	err := a.prepare(ctx)
+	if err == nil {
+		err = a.announce(events)
+	}
 	if err != nil {
 		err = a.failPrepare(events, err)
 	}
@@ -153,7 +157,9 @@ func (a *attempt) prepare(ctx context.Context) error {
 		return err
 	}
 	spec, warnings, err := readSpec(a.work.files(), name, a.specOptions())
-	a.result.Warnings = append(a.result.Warnings, warnings...)
+	for _, w := range warnings {
+		a.warn(w.Code, "%s", w.Message)
+	}
 	if err != nil {
 		return err
 	}
@@ -276,8 +282,20 @@ type eventWork struct {
 	from    string // deployment, if not this one
 }
 
-// workOf finds the scripts of an event (CodeDeploy reference 2.2).
+// workOf is what an event runs.
 func (a *attempt) workOf(name string) (eventWork, error) {
+	if w, known := a.works[name]; known {
+		return w, nil
+	}
+	w, err := a.findWork(name)
+	if err == nil {
+		a.works[name] = w
+	}
+	return w, err
+}
+
+// findWork finds the scripts of an event (CodeDeploy reference 2.2).
+func (a *attempt) findWork(name string) (eventWork, error) {
 	var p pointer
 	switch scriptsOf(name, a.dep.BlueGreenRollback) {
 	case fromInstalled:

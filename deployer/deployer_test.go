@@ -210,12 +210,12 @@ func TestApplyRunsEventsInOrder(t *testing.T) {
 		t.Errorf("events: got %s", got)
 	}
 	if got := r.Events[0]; got.Scripts != 0 || got.From != "" {
-		t.Errorf("C57: the first ApplicationStop ran something: %+v", got)
+		t.Errorf("D57: the first ApplicationStop ran something: %+v", got)
 	}
 	b.wantTree(map[string]string{"/srv": "755", "/srv/web": "755", "/srv/web/index.html": "644 hello"})
 	r = b.ok("d-2", rev, func(d *Deployment) { d.Events = WithTraffic })
 	if len(r.Events) != 11 || r.Events[2].From != "d-1" {
-		t.Errorf("C82: got %s, from %q", statuses(r), r.Events[2].From)
+		t.Errorf("D82: got %s, from %q", statuses(r), r.Events[2].From)
 	}
 	for _, line := range []string{"BeforeInstall d-1", "ApplicationStop d-2", "AfterAllowTraffic d-2"} {
 		if !strings.Contains(b.rep.output.String(), line+"\n") {
@@ -228,7 +228,7 @@ func TestBundles(t *testing.T) {
 	for _, format := range []archive.Format{archive.Zip, archive.Tar, archive.TarGzip, archive.TarZstd} {
 		t.Run(string(format), func(t *testing.T) {
 			b := newBox(t)
-			// C83: everything sits in one folder
+			// D83: everything sits in one folder
 			dir := revision(t, map[string]string{"top-1/appspec.yaml": files(all), "top-1/a.txt": "a"})
 			entries, err := archive.List(os.DirFS(dir))
 			if err != nil {
@@ -246,8 +246,8 @@ func TestBundles(t *testing.T) {
 			with := func(sum string) func(*Deployment) {
 				return func(d *Deployment) { d.Revision, d.SHA256 = name, sum }
 			}
-			b.fails("d-0", "REVISION_SUM", nil, with("00"))
-			b.ok("d-1", nil, with(sum.SHA256)) // C102: only appspec.yaml
+			b.fails("d-0", "REVISION_SUM", nil, with("00"))     // D72
+			b.ok("d-1", nil, with(strings.ToUpper(sum.SHA256))) // D102: only appspec.yaml
 			if got := b.tree()["/app/a.txt"]; got != "644 a" {
 				t.Errorf("a.txt: got %q", got)
 			}
@@ -262,14 +262,14 @@ func TestRefusedBeforeTheFirstEvent(t *testing.T) {
 		files      map[string]string
 		change     func(*Deployment)
 	}{
-		{"C58 no appspec", "APPSPEC_MISSING", map[string]string{"a": ""}, nil},
+		{"D58 no appspec", "APPSPEC_MISSING", map[string]string{"a": ""}, nil},
 		{"bad appspec", "APPSPEC_OS", map[string]string{"appspec.yml": "version: 0.0\nos: mac\n"}, nil},
 		{"appspec for windows", "APPSPEC_OS", map[string]string{"appspec.yml": "version: 0.0\nos: windows\n"}, nil},
 		{"both names", "APPSPEC_AMBIGUOUS", map[string]string{"appspec.yml": header, "appspec.yaml": header}, nil},
 		{"ECS", "APPSPEC_KIND", map[string]string{"appspec.yml": "version: 0.0\nResources:\n - S:\n     Type: AWS::ECS::Service\n     Properties: {TaskDefinition: x, LoadBalancerInfo: {ContainerName: x, ContainerPort: 1}}\n"}, nil},
-		{"C69 custom event", "HOOK_CUSTOM_MISSING", map[string]string{"appspec.yml": header}, func(d *Deployment) { d.Events = []string{"Custom"} }},
-		{"C85 not there", "REVISION_MISSING", nil, func(d *Deployment) { d.Revision = "/nonexistent/bundle.zip" }},
-		{"no archive", "REVISION_INVALID", nil, func(d *Deployment) { d.Revision = "/bin/sh" }},
+		{"D69 custom event", "HOOK_CUSTOM_MISSING", map[string]string{"appspec.yml": header}, func(d *Deployment) { d.Events = []string{"Custom"} }},
+		{"D85 not there", "REVISION_MISSING", nil, func(d *Deployment) { d.Revision = "/nonexistent/bundle.zip" }},
+		{"D76 no archive", "REVISION_INVALID", nil, func(d *Deployment) { d.Revision = "/bin/sh" }},
 		{"link leaves", "REVISION_INVALID", map[string]string{"appspec.yml": header, "l": "-> ../../x"}, nil},
 	}
 	for _, tt := range tests {
@@ -291,7 +291,7 @@ func TestRefusedBeforeTheFirstEvent(t *testing.T) {
 	}
 }
 
-func TestDeploymentInvalid(t *testing.T) { // C75, C52
+func TestDeploymentInvalid(t *testing.T) { // D75, D52
 	b := newBox(t)
 	for _, change := range []func(*Deployment){
 		func(d *Deployment) { d.ID = "" }, func(d *Deployment) { d.ID = "../x" }, func(d *Deployment) { d.Group = "" },
@@ -301,11 +301,11 @@ func TestDeploymentInvalid(t *testing.T) { // C75, C52
 	}
 	_, err := b.fails("d-1", "APPSPEC_FEB", nil, func(d *Deployment) { d.FileExistsBehavior = "keep" })
 	if !strings.Contains(err.Msg, "DISALLOW, OVERWRITE or RETAIN") {
-		t.Errorf("C52: got %v", err)
+		t.Errorf("D52: got %v", err)
 	}
 	dep, _, nerr := normalise(Deployment{ID: "arn:aws:codedeploy:x:1:deployment/d-9", Application: "a", Group: "g", Revision: "r", FileExistsBehavior: "retain"})
 	if nerr != nil || dep.ID != "d-9" || dep.FileExistsBehavior != appspec.Retain {
-		t.Errorf("C75, C77: got %+v, %v", dep, nerr)
+		t.Errorf("D75, D77: got %+v, %v", dep, nerr)
 	}
 }
 
@@ -316,12 +316,13 @@ func TestOrder(t *testing.T) {
 		want string // empty means refused
 	}{
 		{"none", nil, strings.Join(InPlace, " ")},
-		{"C84", []string{"ApplicationStart", "CustomEvent"}, "DownloadBundle Install ApplicationStart CustomEvent"},
+		{"D84", []string{"ApplicationStart", "CustomEvent"}, "DownloadBundle Install ApplicationStart CustomEvent"},
 		{"previous first", []string{"ApplicationStop", "ApplicationStart"}, "ApplicationStop DownloadBundle Install ApplicationStart"},
 		{"before install", []string{"BeforeInstall", "AfterInstall"}, "DownloadBundle BeforeInstall Install AfterInstall"},
-		{"C85 reversed", []string{"Install", "DownloadBundle"}, ""},
+		{"D85 reversed", []string{"Install", "DownloadBundle"}, ""},
 		{"too early", []string{"ApplicationStart", "DownloadBundle", "Install"}, ""},
-		{"not an instance's", []string{"AllowTraffic"}, ""},
+		{"D68 not an instance's", []string{"AllowTraffic"}, ""},
+		{"D68 no name", []string{""}, ""},
 		{"twice", []string{"AfterInstall", "AfterInstall"}, ""},
 	}
 	for _, tt := range tests {
@@ -333,7 +334,7 @@ func TestOrder(t *testing.T) {
 }
 
 // In the wild: 43.
-func TestWhoseScripts(t *testing.T) { // C59, C100, 2.2
+func TestWhoseScripts(t *testing.T) { // D59, D100, 2.2
 	for _, tt := range []struct {
 		event            string
 		normal, rollback source
@@ -360,7 +361,7 @@ func TestPointers(t *testing.T) {
 	b.fails("d-2", "ScriptFailed", rev("two", "exit 3"))
 	r := b.ok("d-3", rev("three", ""))
 	if got := r.Events[0].From; got != "d-2" {
-		t.Errorf("C100: ApplicationStop ran the script of %s", got)
+		t.Errorf("D100: ApplicationStop ran the script of %s", got)
 	}
 	b.fails("d-4", "APPSPEC_MISSING", map[string]string{"x": ""})
 	if err := os.RemoveAll(b.d.group("app.production").work("d-3").archive()); err != nil {
@@ -368,7 +369,7 @@ func TestPointers(t *testing.T) {
 	}
 	r = b.ok("d-5", rev("five", ""))
 	if warned(r) != "PREVIOUS_GONE SCRIPT_MODE" {
-		t.Errorf("C101: got warnings %q", warned(r))
+		t.Errorf("D101: got warnings %q", warned(r))
 	}
 }
 
@@ -393,7 +394,7 @@ func TestIgnoreApplicationStopFailures(t *testing.T) {
 	}
 }
 
-func TestRetention(t *testing.T) { // C99
+func TestRetention(t *testing.T) { // D99
 	b := newBox(t)
 	for i := range 7 {
 		b.ok(fmt.Sprintf("d-%d", i+1), map[string]string{"appspec.yml": header})
@@ -407,7 +408,7 @@ func TestRetention(t *testing.T) { // C99
 		names = append(names, d.Name())
 	}
 	if got := strings.Join(names, " "); got != "d-3 d-4 d-5 d-6 d-7" {
-		t.Errorf("C99: got %s", got)
+		t.Errorf("D99: got %s", got)
 	}
 }
 
@@ -428,7 +429,7 @@ func TestRepeatedAttempt(t *testing.T) {
 	}
 }
 
-func TestRestartWhileAScriptRan(t *testing.T) { // code 7
+func TestRestartWhileAScriptRan(t *testing.T) { // D80: code 7
 	b := newBox(t)
 	spec := header + "hooks:\n  AfterInstall:\n    - location: a.sh\n"
 	rev := map[string]string{"appspec.yml": spec, "a.sh": "exit 0"}

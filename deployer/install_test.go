@@ -33,17 +33,17 @@ func TestPlanRefuses(t *testing.T) {
 		name, code, spec string
 		text             string // in the message
 	}{
-		{"C37 two sources for one file", "PLAN_DUP_SOURCE", files("  - {source: a/f, destination: /d}\n  - {source: b/f, destination: /d}\n"), "a/f and b/f"},
-		{"C38 folder, then file", "PLAN_FILE_DIR", files("  - {source: b, destination: /d/f}\n  - {source: a/f, destination: /d}\n"), "/d/f"},
-		{"C38 file, then folder", "PLAN_FILE_DIR", files("  - {source: a/f, destination: /d}\n  - {source: b, destination: /d/f}\n"), "/d/f"},
-		{"C40 C110 overlap", "PERM_OVERLAP", perms("  - {object: /d, mode: 600}\n  - {object: /d/sub, mode: 640}\n"), "/d/sub/g"},
-		{"C22 pattern for a file", "PERM_FILE_PATTERN", perms("  - {object: /d/f, pattern: 'x*'}\n"), "/d/f"},
-		{"C23 except for a file", "PERM_FILE_EXCEPT", perms("  - {object: /d/f, except: [x]}\n"), "/d/f"},
-		{"C24 default ace for a file", "PERM_ACE_FILE", perms("  - {object: /d/f, acls: ['d:u:root:7']}\n"), "/d/f"},
+		{"D37 two sources for one file", "PLAN_DUP_SOURCE", files("  - {source: a/f, destination: /d}\n  - {source: b/f, destination: /d}\n"), "a/f and b/f"},
+		{"D38 folder, then file", "PLAN_FILE_DIR", files("  - {source: b, destination: /d/f}\n  - {source: a/f, destination: /d}\n"), "/d/f"},
+		{"D38 file, then folder", "PLAN_FILE_DIR", files("  - {source: a/f, destination: /d}\n  - {source: b, destination: /d/f}\n"), "/d/f"},
+		{"D40 D110 overlap", "PERM_OVERLAP", perms("  - {object: /d, mode: 600}\n  - {object: /d/sub, mode: 640}\n"), "/d/sub/g"},
+		{"D22 pattern for a file", "PERM_FILE_PATTERN", perms("  - {object: /d/f, pattern: 'x*'}\n"), "/d/f"},
+		{"D23 except for a file", "PERM_FILE_EXCEPT", perms("  - {object: /d/f, except: [x]}\n"), "/d/f"},
+		{"D24 default ace for a file", "PERM_ACE_FILE", perms("  - {object: /d/f, acls: ['d:u:root:7']}\n"), "/d/f"},
 		{"no such user", "PERM_OWNER", perms("  - {object: /d, owner: nobody-of-that-name}\n"), "nobody-of-that-name"},
-		{"C91 source missing", "FILES_SOURCE", files("  - {source: missing, destination: /d}\n"), "missing"},
+		{"D91 source missing", "FILES_SOURCE", files("  - {source: missing, destination: /d}\n"), "missing"},
 		{"home folder", "FILES_DEST", files("  - {source: a, destination: ~/x}\n"), "~"},
-		{"C50 file exists", "FILE_EXISTS", files("  - {source: foreign.txt, destination: /srv}\n"), "/srv/foreign.txt"},
+		{"D50 file exists", "FILE_EXISTS", files("  - {source: foreign.txt, destination: /srv}\n"), "/srv/foreign.txt"},
 		{"file where a folder is wanted", "PLAN_FILE_DIR", files("  - {source: a, destination: /srv/foreign.txt}\n"), "/srv/foreign.txt"},
 	}
 	for _, tt := range tests {
@@ -56,12 +56,12 @@ func TestPlanRefuses(t *testing.T) {
 			if !strings.Contains(err.Msg, tt.text) || err.Line == 0 || err.File != "appspec.yml" {
 				t.Errorf("got %+v, want %q", err, tt.text)
 			}
-			b.wantTree(before) // C91, C110: nothing changed
+			b.wantTree(before) // D91, D110: nothing changed
 		})
 	}
 }
 
-func TestC22WrongTypeIsNoError(t *testing.T) {
+func TestWrongTypeIsNoError(t *testing.T) { // D22
 	b := newBox(t)
 	b.ok("d-1", map[string]string{"a": "x", "appspec.yml": files("  - {source: a, destination: /d}\n") +
 		"permissions:\n  - {object: /d/a, pattern: glob, type: [directory]}\n"})
@@ -77,31 +77,31 @@ func TestInstall(t *testing.T) {
 		opt   string
 		want  map[string]string
 	}{
-		{"C53 file source into a new folder", map[string]string{"/dst1/x": "x"}, files("  - {source: src1, destination: /dst1/foo/bar}\n"),
+		{"D53 file source into a new folder", map[string]string{"/dst1/x": "x"}, files("  - {source: src1, destination: /dst1/foo/bar}\n"),
 			map[string]string{"src1": "1"}, "",
 			map[string]string{"/dst1": "755", "/dst1/x": "644 x", "/dst1/foo": "755", "/dst1/foo/bar": "755", "/dst1/foo/bar/src1": "644 1"}},
-		{"C54 folder source", nil, files("  - {source: s, destination: /D/}\n"), map[string]string{"s/foo": "f", "s/bar": "b"}, "",
+		{"D54 folder source", nil, files("  - {source: s, destination: /D/}\n"), map[string]string{"s/foo": "f", "s/bar": "b"}, "",
 			map[string]string{"/D": "755", "/D/foo": "644 f", "/D/bar": "644 b"}},
-		{"C39 one folder written twice", nil, files("  - {source: a, destination: /D}\n  - {source: b, destination: /D/}\n"), map[string]string{"a": "a", "b": "b"}, "",
+		{"D39 one folder written twice", nil, files("  - {source: a, destination: /D}\n  - {source: b, destination: /D/}\n"), map[string]string{"a": "a", "b": "b"}, "",
 			map[string]string{"/D": "755", "/D/a": "644 a", "/D/b": "644 b"}},
-		{"C51 appspec overwrites", map[string]string{"/D/f": "theirs"}, files("  - {source: f, destination: /D}\n") + "file_exists_behavior: OVERWRITE\n", map[string]string{"f": "ours"}, "DISALLOW",
+		{"D51 appspec overwrites", map[string]string{"/D/f": "theirs"}, files("  - {source: f, destination: /D}\n") + "file_exists_behavior: OVERWRITE\n", map[string]string{"f": "ours"}, "DISALLOW",
 			map[string]string{"/D": "755", "/D/f": "644 ours"}},
-		{"C51 appspec retains", map[string]string{"/D/f": "theirs"}, files("  - {source: f, destination: /D}\n") + "file_exists_behavior: RETAIN\n", map[string]string{"f": "ours"}, "DISALLOW",
+		{"D51 appspec retains", map[string]string{"/D/f": "theirs"}, files("  - {source: f, destination: /D}\n") + "file_exists_behavior: RETAIN\n", map[string]string{"f": "ours"}, "DISALLOW",
 			map[string]string{"/D": "755", "/D/f": "644 theirs"}},
-		{"C55 overwrite below", map[string]string{"/D/sub/bar": "theirs"}, files("  - {source: s, destination: /D}\n"), map[string]string{"s/sub/bar": "ours", "s/x": "x"}, "overwrite",
+		{"D55 overwrite below", map[string]string{"/D/sub/bar": "theirs"}, files("  - {source: s, destination: /D}\n"), map[string]string{"s/sub/bar": "ours", "s/x": "x"}, "overwrite",
 			map[string]string{"/D": "755", "/D/sub": "755", "/D/sub/bar": "644 ours", "/D/x": "644 x"}},
-		{"C55 retain below", map[string]string{"/D/sub/bar": "theirs"}, files("  - {source: s, destination: /D}\n"), map[string]string{"s/sub/bar": "ours"}, "retain",
+		{"D55 retain below", map[string]string{"/D/sub/bar": "theirs"}, files("  - {source: s, destination: /D}\n"), map[string]string{"s/sub/bar": "ours"}, "retain",
 			map[string]string{"/D": "755", "/D/sub": "755", "/D/sub/bar": "644 theirs"}},
-		{"C96 links stay links", nil, files("  - {source: s, destination: /D}\n"), map[string]string{"s/real/f": "f", "s/dir": "-> real", "s/file": "-> real/f"}, "",
+		{"D96 links stay links", nil, files("  - {source: s, destination: /D}\n"), map[string]string{"s/real/f": "f", "s/dir": "-> real", "s/file": "-> real/f"}, "",
 			map[string]string{"/D": "755", "/D/real": "755", "/D/real/f": "644 f", "/D/dir": "-> real", "/D/file": "-> real/f"}},
-		{"C97 a link is replaced, not written through", map[string]string{"/other": "theirs", "/D/f": "-> ../other"}, files("  - {source: f, destination: /D}\n"), map[string]string{"f": "ours"}, "OVERWRITE",
+		{"D97 a link is replaced, not written through", map[string]string{"/other": "theirs", "/D/f": "-> ../other"}, files("  - {source: f, destination: /D}\n"), map[string]string{"f": "ours"}, "OVERWRITE",
 			map[string]string{"/other": "644 theirs", "/D": "755", "/D/f": "644 ours"}},
 		{"destination is a link to a folder", map[string]string{"/real/x": "x", "/D": "-> real"}, files("  - {source: f, destination: /D}\n"), map[string]string{"f": "f"}, "",
 			map[string]string{"/real": "755", "/real/x": "644 x", "/real/f": "644 f", "/D": "-> real"}},
-		{"C86 C87 C89 modes", nil, files("  - {source: s, destination: /D}\n") + "permissions:\n  - {object: /D, type: [file], mode: 0640}\n  - {object: /D, type: [directory], mode: 0700}\n",
+		{"D86 D87 D89 modes", nil, files("  - {source: s, destination: /D}\n") + "permissions:\n  - {object: /D, type: [file], mode: 0640}\n  - {object: /D, type: [directory], mode: 0700}\n",
 			map[string]string{"s/f": "f", "s/sub/g": "g"}, "",
 			map[string]string{"/D": "755", "/D/f": "640 f", "/D/sub": "700", "/D/sub/g": "640 g"}},
-		{"C89 include_self", nil, files("  - {source: s, destination: /D}\n") + "permissions:\n  - {object: /D, mode: 700, include_self: true}\n",
+		{"D89 include_self", nil, files("  - {source: s, destination: /D}\n") + "permissions:\n  - {object: /D, mode: 700, include_self: true}\n",
 			map[string]string{"s/f": "f"}, "", map[string]string{"/D": "700", "/D/f": "700 f"}},
 		{"names with blanks and signs", nil, files("  - {source: s, destination: '/D ;$x'}\n"), map[string]string{"s/a 'b\"": "1", "s/ü\n": "2"}, "",
 			map[string]string{"/D ;$x": "755", "/D ;$x/a 'b\"": "644 1", "/D ;$x/ü\n": "644 2"}},
@@ -122,7 +122,7 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-func TestOwnerAndSetuid(t *testing.T) { // C42, C90
+func TestOwnerAndSetuid(t *testing.T) { // D42, D90
 	rootOnly(t)
 	b := newBox(t)
 	b.ok("d-1", map[string]string{"tool": "x", "appspec.yml": files("  - {source: tool, destination: /bin}\n") +
@@ -136,10 +136,10 @@ func TestOwnerAndSetuid(t *testing.T) { // C42, C90
 }
 
 // In the wild: 32.
-func TestSecondRevisionReplacesTheFirst(t *testing.T) {
+func TestSecondRevisionReplacesTheFirst(t *testing.T) { // D49
 	b := newBox(t)
 	b.ok("d-1", map[string]string{"appspec.yml": files("  - {source: s, destination: /D}\n"), "s/same": "same", "s/gone": "gone", "s/dir/x": "x", "s/swap/x": "x", "s/file": "f"})
-	write(t, filepath.Join(b.target, "D/dir/upload"), "by a user", 0o600) // C95
+	write(t, filepath.Join(b.target, "D/dir/upload"), "by a user", 0o600) // D95
 	past := time.Unix(1_500_000_000, 0)
 	if err := os.Chtimes(filepath.Join(b.target, "D/same"), past, past); err != nil {
 		t.Fatal(err)
@@ -153,23 +153,23 @@ func TestSecondRevisionReplacesTheFirst(t *testing.T) {
 	if err := os.Remove(filepath.Join(b.target, "D/dir/upload")); err != nil {
 		t.Fatal(err)
 	}
-	b.ok("d-3", map[string]string{"appspec.yml": header}) // C94
-	b.wantTree(map[string]string{})                       // C95: the folder was still tracked
+	b.ok("d-3", map[string]string{"appspec.yml": header}) // D94
+	b.wantTree(map[string]string{})                       // D95: the folder was still tracked
 }
 
-func TestRetainedThenDisallowed(t *testing.T) { // C92
+func TestRetainedThenDisallowed(t *testing.T) { // D92
 	b := newBox(t)
 	write(t, filepath.Join(b.target, "D/f"), "theirs", 0o644)
 	rev := map[string]string{"appspec.yml": files("  - {source: f, destination: /D}\n"), "f": "ours"}
 	b.ok("d-1", rev, with("RETAIN"))
 	_, err := b.fails("d-2", "FILE_EXISTS", rev)
 	if !strings.Contains(err.Msg, "retained by d-1") {
-		t.Errorf("C92: got %v", err)
+		t.Errorf("D92: got %v", err)
 	}
 	b.wantTree(map[string]string{"/D": "755", "/D/f": "644 theirs"})
 }
 
-func TestDrift(t *testing.T) { // C93
+func TestDrift(t *testing.T) { // D93
 	b := newBox(t)
 	rev := map[string]string{"appspec.yml": files("  - {source: f, destination: /D}\n"), "f": "ours"}
 	b.ok("d-1", rev)
@@ -178,17 +178,17 @@ func TestDrift(t *testing.T) { // C93
 	b.wantTree(map[string]string{"/D": "755", "/D/f": "644 ours"})
 	kept, err := os.ReadFile(filepath.Join(b.d.root, "drift/d-2/D/f"))
 	if warned(r) != "DRIFT" || string(kept) != "edited" {
-		t.Errorf("C93: got %q, copy %q, %v", warned(r), kept, err)
+		t.Errorf("D93: got %q, copy %q, %v", warned(r), kept, err)
 	}
 }
 
-func TestTwoGroupsWantOneFile(t *testing.T) { // C108
+func TestTwoGroupsWantOneFile(t *testing.T) { // D108
 	b := newBox(t)
 	rev := map[string]string{"appspec.yml": files("  - {source: f, destination: /D}\n"), "f": "ours"}
 	b.ok("d-1", rev)
 	_, err := b.fails("d-2", "FILE_EXISTS", rev, func(d *Deployment) { d.Group = "other" })
 	if !strings.Contains(err.Msg, "group production") {
-		t.Errorf("C108: got %v", err)
+		t.Errorf("D108: got %v", err)
 	}
 }
 
@@ -227,7 +227,7 @@ func tools(t *testing.T, b *box, exit string) (log string) {
 
 const labelled = "permissions:\n  - object: /D/f\n    mode: 744\n    acls: ['u:bob:7']\n    context: {user: u, type: httpd_t, range: 's2-s3:c0,c2.c4'}\n"
 
-func TestACLAndContext(t *testing.T) { // C41, C45, C107
+func TestACLAndContext(t *testing.T) { // D41, D45, D107
 	b := newBox(t)
 	log := tools(t, b, "0")
 	b.ok("d-1", map[string]string{"appspec.yml": files("  - {source: f, destination: /D}\n") + labelled, "f": "x"})
@@ -252,12 +252,12 @@ func TestACLAndContext(t *testing.T) { // C41, C45, C107
 	}
 }
 
-func TestToolFails(t *testing.T) { // C44
+func TestToolFails(t *testing.T) { // D44
 	b := newBox(t)
 	tools(t, b, "1")
 	r, _ := b.fails("d-1", "PERM_TOOL", map[string]string{"appspec.yml": files("  - {source: f, destination: /D}\n") + labelled, "f": "x"})
 	if !strings.Contains(statuses(r), "Install Failed") {
-		t.Errorf("C44: got %s", statuses(r))
+		t.Errorf("D44: got %s", statuses(r))
 	}
 	b.wantTree(map[string]string{})
 }

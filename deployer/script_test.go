@@ -27,12 +27,12 @@ func lastRun(r Result) Event { return r.Events[4] }
 // In the wild: 40, 42.
 func TestScriptRuns(t *testing.T) {
 	tests := []struct{ name, script, keys, want string }{
-		{"C105 name with a blank, no shebang", "echo plain\n", "", "plain\n"},
+		{"D105 name with a blank, no shebang", "echo plain\n", "", "plain\n"},
 		{"shebang", "#!/bin/sh\necho $0 | grep -c archive\n", "", "1\n"},
 		{"cwd is the archive", "cat 'my dir/s.sh' | head -n 1 | cut -c 1-3; test -f appspec.yml && echo here\n", "", "cat\nhere\n"},
 		{"stdin is empty", "cat; echo end\n", "", "end\n"},
 		{"AWS variables", "echo $APPLICATION_NAME $DEPLOYMENT_ID $DEPLOYMENT_GROUP_NAME $DEPLOYMENT_GROUP_ID $LIFECYCLE_EVENT\n", "", "app d-1 production app.production AfterInstall\n"},
-		{"C67 more variables", "echo $BUNDLE_COMMIT $EXTRA\n", "", "abc more\n"},
+		{"D67 more variables", "echo $BUNDLE_COMMIT $EXTRA\n", "", "abc more\n"},
 		{"args and env", "echo \"$1|$2|$NAME\"\n", "      args: ['a b', c]\n      env: {NAME: value}\n", "a b|c|value\n"},
 		{"nothing inherited", "echo \"[$SLIPWAY_TEST_INHERITED]\"\n", "", "[]\n"},
 		{"last line without an end", "printf tail", "", "tail"},
@@ -62,13 +62,13 @@ func TestScriptFails(t *testing.T) {
 		{"exit code", "exit 3", "", CodeFailed, "exit code 3"},
 		{"bash's syntax without a #! line", "echo a | read -d x\nexit 2\n", "", CodeFailed, "exit code 2; it has no #! line, so /bin/sh ran it"},
 		{"signal", "kill -9 $$", "", CodeFailed, "signal 9"},
-		{"C64 time limit", "sleep 60", "      timeout: 1\n", CodeTimedOut, "1 seconds"},
-		{"C104 TERM is trapped", "trap '' TERM; sleep 60 & wait; sleep 60", "      timeout: 1\n", CodeTimedOut, "1 seconds"},
-		{"C106 CRLF", "#!/bin/sh\r\necho x\r\n", "", CodeFailed, "carriage return"},
-		{"C63 no interpreter", "#!/no/such/interpreter\n", "", CodeFailed, "no such file"},
+		{"D64 time limit", "sleep 60", "      timeout: 1\n", CodeTimedOut, "1 seconds"},
+		{"D104 TERM is trapped", "trap '' TERM; sleep 60 & wait; sleep 60", "      timeout: 1\n", CodeTimedOut, "1 seconds"},
+		{"D106 CRLF", "#!/bin/sh\r\necho x\r\n", "", CodeFailed, "carriage return"},
+		{"D63 no interpreter", "#!/no/such/interpreter\n", "", CodeFailed, "no such file"},
 		{"no such user", "exit 0", "      runas: nobody-of-that-name\n", CodeFailed, "nobody-of-that-name"},
-		{"C66 run as", "exit 1", "      runas: " + me(t) + "\n", CodeFailed, "exit code 1 (run as user " + me(t) + ")"},
-		{"C103 one long line", long, "", CodeFailed, "exit code 1"},
+		{"D66 run as", "exit 1", "      runas: " + me(t) + "\n", CodeFailed, "exit code 1 (run as user " + me(t) + ")"},
+		{"D103 one long line", long, "", CodeFailed, "exit code 1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestScriptFails(t *testing.T) {
 				t.Errorf("got %+v, %+v", e, err)
 			}
 			if tt.script == long && len(e.Tail) != 3000 {
-				t.Errorf("C103: the tail has %d bytes", len(e.Tail))
+				t.Errorf("D103: the tail has %d bytes", len(e.Tail))
 			}
 		})
 	}
@@ -95,7 +95,7 @@ func me(t *testing.T) string {
 }
 
 // In the wild: 40.
-func TestScriptMissing(t *testing.T) { // C61
+func TestScriptMissing(t *testing.T) { // D61
 	b := newBox(t)
 	r, err := b.fails("d-1", "ScriptMissing", map[string]string{"appspec.yml": header + "hooks:\n  AfterInstall:\n    - location: none.sh\n"})
 	if lastRun(r).Code != CodeMissing || !strings.Contains(err.Msg, "none.sh") {
@@ -168,7 +168,7 @@ func TestRunAsBelowAPrivateFolder(t *testing.T) {
 }
 
 // In the wild: 41.
-func TestOutputHeld(t *testing.T) { // C65
+func TestOutputHeld(t *testing.T) { // D65
 	b := newBox(t)
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	r := b.ok("d-1", hook("( while :; do echo tick; sleep 0.05; done ) &\necho $! >"+pidFile+"\n", ""))
@@ -188,7 +188,7 @@ func TestOutputHeld(t *testing.T) { // C65
 		}
 	}
 	if !strings.Contains(held.Message, strconv.Itoa(pid)) {
-		t.Errorf("C65: got %+v, want process %d named", r.Warnings, pid)
+		t.Errorf("D65: got %+v, want process %d named", r.Warnings, pid)
 	}
 	// The next echo would kill it if nobody read its output any more.
 	timer := time.NewTimer(300 * time.Millisecond)

@@ -35,7 +35,7 @@ that fails before Install has ended leaves the host as it was.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.root, "root", "", "`folder` under which destinations land (default: the real /)")
-	f.StringSliceVar(&o.events, "events", nil, "lifecycle `events` to run, comma-separated (default: all)")
+	f.StringSliceVar(&o.events, "events", nil, "lifecycle `events` to run, comma-separated (default: all, those round the traffic included)")
 	f.StringVar(&o.group, "group", "local", "deployment group")
 	f.StringVar(&o.application, "application", "", "application (default: the revision's name)")
 	f.StringVar(&o.exists, "file-exists-behavior", "", "DISALLOW, OVERWRITE or RETAIN, unless the appspec says")
@@ -68,6 +68,9 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 	}
 	if err := d.Recover(ctx); err != nil {
 		return fmt.Errorf("recovering an interrupted deployment: %w", err)
+	}
+	if len(o.events) == 0 {
+		o.events = deployer.WithTraffic // as CodeDeploy's local command does
 	}
 	id := "d-" + strings.ToUpper(uuid.NewString()[:8]) + "L"
 	if o.application == "" {

@@ -70,6 +70,9 @@ var examples = map[string][]string{
 		"slipway executions EXECUTION    # its stages and actions",
 	},
 	"slipway explain": {"slipway explain DELIVERY"},
+	"slipway import codedeploy": {
+		"slipway import codedeploy --application web --group web-prod /opt/codedeploy-agent/deployment-root/deployment-instructions/GROUP-cleanup",
+	},
 	"slipway import codepipeline": {
 		"aws codepipeline get-pipeline --name web | slipway import codepipeline - > .slipway/pipeline.yml",
 		"slipway import codepipeline --report import.md template.yml > .slipway/deploy.yml",

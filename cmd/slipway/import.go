@@ -13,13 +13,13 @@ import (
 func (a *app) importCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import",
-		Short: "Turn pipelines of other systems into pipeline files",
+		Short: "Take over what other systems have: pipelines, installed files",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return usage(fmt.Errorf("import what? see %s --help", c.CommandPath()))
 		},
 	}
-	c.AddCommand(a.importCodePipelineCommand())
+	c.AddCommand(a.importCodePipelineCommand(), a.importCodeDeployCommand())
 	return c
 }
 

@@ -48,44 +48,44 @@ func TestRejections(t *testing.T) {
 		want      string // as said puts it
 		text      string // part of the first message
 	}{
-		{"C01 empty text", "", "1 APPSPEC_EMPTY", "version and os"},
-		{"C02 blank and newline", " \n", "1 APPSPEC_EMPTY", ""},
-		{"C02 only comments", "# nothing\n", "1 APPSPEC_EMPTY", ""},
-		{"C03 no version", "os: linux\n", "1 APPSPEC_VERSION", `version ""`},
-		{"C04 invalid version", "version: invalid\nos: linux\n", "1 APPSPEC_VERSION", `"invalid"`},
+		{"D01 empty text", "", "1 APPSPEC_EMPTY", "version and os"},
+		{"D02 blank and newline", " \n", "1 APPSPEC_EMPTY", ""},
+		{"D02 only comments", "# nothing\n", "1 APPSPEC_EMPTY", ""},
+		{"D03 no version", "os: linux\n", "1 APPSPEC_VERSION", `version ""`},
+		{"D04 invalid version", "version: invalid\nos: linux\n", "1 APPSPEC_VERSION", `"invalid"`},
 		{"version quoted", "version: '0.0'\nos: linux\n", "1 APPSPEC_VERSION", "quotes"},
 		{"version not 0", "version: 0.1\nos: linux\n", "1 APPSPEC_VERSION", ""},
 		{"version with three parts", "version: 0.0.1\nos: linux\n", "1 APPSPEC_VERSION", ""},
-		{"C05 file_exists_behavior", header + "file_exists_behavior: invalid\n", "3 APPSPEC_FEB", "DISALLOW, OVERWRITE or RETAIN"},
+		{"D05 file_exists_behavior", header + "file_exists_behavior: invalid\n", "3 APPSPEC_FEB", "DISALLOW, OVERWRITE or RETAIN"},
 		{"file_exists_behavior in lower case", header + "file_exists_behavior: overwrite\n", "3 APPSPEC_FEB", ""},
-		{"C06 no os", "version: 0.0\n", "1 APPSPEC_OS", `""`},
-		{"C07 unsupported os", "version: 0.0\nos: unsupported\n", "2 APPSPEC_OS", `"unsupported"`},
+		{"D06 no os", "version: 0.0\n", "1 APPSPEC_OS", `""`},
+		{"D07 unsupported os", "version: 0.0\nos: unsupported\n", "2 APPSPEC_OS", `"unsupported"`},
 		{"os in another case", "version: 0.0\nos: Linux\n", "2 APPSPEC_OS", "linux or windows"},
-		{"C15 script with only a timeout", hook("    - timeout: 30"), "5 HOOK_LOCATION", ""},
+		{"D15 script with only a timeout", hook("    - timeout: 30"), "5 HOOK_LOCATION", ""},
 		{"blank location", hook("    - location: ' '"), "5 HOOK_LOCATION", ""},
 		{"symbol key", hook("    - :location: x"), "5 key_unknown, 5 HOOK_LOCATION", ""},
 		{"location leaves the revision", hook("    - location: ../x.sh"), "5 HOOK_LOCATION", "leaves"},
-		{"C16 timeout foo", hook("    - location: a\n      timeout: foo"), "6 HOOK_TIMEOUT", `"foo"`},
+		{"D16 timeout foo", hook("    - location: a\n      timeout: foo"), "6 HOOK_TIMEOUT", `"foo"`},
 		{"timeout 0", hook("    - location: a\n      timeout: 0"), "6 HOOK_TIMEOUT", ""},
 		{"timeout negative", hook("    - location: a\n      timeout: -5"), "6 HOOK_TIMEOUT", ""},
 		{"timeout in base 60", hook("    - location: a\n      timeout: 1:30"), "6 HOOK_TIMEOUT", ""},
-		{"C18 mapping without destination", header + "files:\n  - source: src\n", "4 FILES_DEST", `"src"`},
-		{"C19 mapping without source", header + "files:\n  - destination: /d\n", "4 FILES_SOURCE", `"/d"`},
+		{"D18 mapping without destination", header + "files:\n  - source: src\n", "4 FILES_DEST", `"src"`},
+		{"D19 mapping without source", header + "files:\n  - destination: /d\n", "4 FILES_SOURCE", `"/d"`},
 		{"mapping is text", header + "files:\n  - src\n", "4 FILES_SOURCE", ""},
 		{"files is a map", header + "files:\n  source: a\n", "4 FILES_SHAPE", "a dash"},
 		{"source leaves the revision", header + "files:\n  - {source: a/../../b, destination: /d}\n", "4 FILES_SOURCE", "leaves"},
-		{"C20 permission without object", header + "permissions:\n  - pattern: x\n", "4 PERM_OBJECT", ""},
-		{"C28 ACE of 1 part", perm("acls: ['7']"), "5 PERM_ACE", "1 parts"},
-		{"C28 ACE of 5 parts", perm("acls: ['d:u:bob:7:rwx']"), "5 PERM_ACE", "5 parts"},
-		{"C31 named mask", perm("acls: ['mask:name:rwx']"), "5 PERM_ACE", "no name"},
-		{"C31 named other", perm("acls: ['d:other:name:rwx']"), "5 PERM_ACE", "no name"},
-		{"C31 character", perm("acls: ['user:bob:rwxd']"), "5 PERM_ACE_CHAR", `'d'`},
+		{"D20 permission without object", header + "permissions:\n  - pattern: x\n", "4 PERM_OBJECT", ""},
+		{"D28 ACE of 1 part", perm("acls: ['7']"), "5 PERM_ACE", "1 parts"},
+		{"D28 ACE of 5 parts", perm("acls: ['d:u:bob:7:rwx']"), "5 PERM_ACE", "5 parts"},
+		{"D31 named mask", perm("acls: ['mask:name:rwx']"), "5 PERM_ACE", "no name"},
+		{"D31 named other", perm("acls: ['d:other:name:rwx']"), "5 PERM_ACE", "no name"},
+		{"D31 character", perm("acls: ['user:bob:rwxd']"), "5 PERM_ACE_CHAR", `'d'`},
 		{"default twice", perm("acls: ['d:d:bob:7']"), "5 PERM_ACE", ""},
-		{"C32 base entries", perm("acls: ['u::7', 'g::7', 'o:7']"), "5 PERM_ACE_BASE, 5 PERM_ACE_BASE, 5 PERM_ACE_BASE", "mode"},
-		{"C35 context with only a name", perm("context: {name: x}"), "5 PERM_CONTEXT_TYPE", ""},
+		{"D32 base entries", perm("acls: ['u::7', 'g::7', 'o:7']"), "5 PERM_ACE_BASE, 5 PERM_ACE_BASE, 5 PERM_ACE_BASE", "mode"},
+		{"D35 context with only a name", perm("context: {name: x}"), "5 PERM_CONTEXT_TYPE", ""},
 		{"context is text", perm("context: x"), "5 PERM_CONTEXT_TYPE", ""},
-		{"C36 mode too long", perm("mode: 12345"), "5 PERM_MODE_LEN", ""},
-		{"C36 mode 12a", perm("mode: 12a"), "5 PERM_MODE_CHAR", `'a'`},
+		{"D36 mode too long", perm("mode: 12345"), "5 PERM_MODE_LEN", ""},
+		{"D36 mode 12a", perm("mode: 12a"), "5 PERM_MODE_CHAR", `'a'`},
 		{"mode 888", perm("mode: 888"), "5 PERM_MODE_CHAR", ""},
 		{"symbolic mode", perm("mode: u+x"), "5 PERM_MODE_CHAR", ""},
 		{"mode with underscore", perm("mode: 7_55"), "5 PERM_MODE_CHAR", ""},
@@ -130,10 +130,10 @@ func TestRejections(t *testing.T) {
 	}
 }
 
-func TestHeaderOnly(t *testing.T) { // C08
+func TestHeaderOnly(t *testing.T) { // D08
 	want := &Spec{Kind: Server, OS: "linux"}
 	if diff := cmp.Diff(want, parse(t, header), cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("C08 (-want +got):\n%s", diff)
+		t.Errorf("D08 (-want +got):\n%s", diff)
 	}
 }
 
@@ -148,13 +148,13 @@ func TestScripts(t *testing.T) {
 		name, hooks string
 		want        map[string][]Script
 	}{
-		{"C09 one script", "  AfterInstall:\n    - location: a.sh\n      runas: foo\n      timeout: 30\n",
+		{"D09 one script", "  AfterInstall:\n    - location: a.sh\n      runas: foo\n      timeout: 30\n",
 			map[string][]Script{AfterInstall: {{Location: "a.sh", RunAs: "foo", Timeout: 30 * time.Second}}}},
-		{"C10 sudo", "  AfterInstall:\n    - {location: a.sh, runas: foo, timeout: 30, sudo: true}\n",
+		{"D10 sudo", "  AfterInstall:\n    - {location: a.sh, runas: foo, timeout: 30, sudo: true}\n",
 			map[string][]Script{AfterInstall: {{Location: "a.sh", RunAs: "foo", Timeout: 30 * time.Second, Sudo: true}}}},
-		{"C11 C12 C13 order, runas and timeout", "  AfterInstall:\n    - location: a\n    - {location: b, runas: foo3, timeout: 30}\n",
+		{"D11 D12 D13 order, runas and timeout", "  AfterInstall:\n    - location: a\n    - {location: b, runas: foo3, timeout: 30}\n",
 			map[string][]Script{AfterInstall: {{Location: "a", Timeout: time.Hour}, {Location: "b", RunAs: "foo3", Timeout: 30 * time.Second}}}},
-		{"C14 event of nothing", "  BeforeInstall:\n  AfterInstall:\n    - location: a\n",
+		{"D14 event of nothing", "  BeforeInstall:\n  AfterInstall:\n    - location: a\n",
 			map[string][]Script{AfterInstall: {{Location: "a", Timeout: time.Hour}}}},
 		{"list at the indent of its key, leading slash, text as timeout", "  AfterInstall:\n  - location: /bin/a.sh\n    timeout: \"10\"\n",
 			map[string][]Script{AfterInstall: {{Location: "bin/a.sh", Timeout: 10 * time.Second}}}},
@@ -173,21 +173,21 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-func TestFiles(t *testing.T) { // C17
+func TestFiles(t *testing.T) { // D17
 	got := parse(t, header+"files:\n  - {source: /, destination: /a}\n  - source: ./b/\n    destination: /c/\n").Files
 	want := []File{{".", "/a", 4, 5}, {"b", "/c/", 5, 5}}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("C17 (-want +got):\n%s", diff)
+		t.Errorf("D17 (-want +got):\n%s", diff)
 	}
 }
 
-func TestPermissions(t *testing.T) { // C21
+func TestPermissions(t *testing.T) { // D21
 	var got []string
 	for _, p := range parse(t, header+"permissions:\n - object: /\n - object: test\n - object: more\n").Permissions {
 		got = append(got, p.Object+" "+p.Pattern)
 	}
 	if diff := cmp.Diff([]string{"/ **", "test **", "more **"}, got); diff != "" {
-		t.Errorf("C21 (-want +got):\n%s", diff)
+		t.Errorf("D21 (-want +got):\n%s", diff)
 	}
 }
 
@@ -197,9 +197,9 @@ func TestMatches(t *testing.T) {
 		p       Permission
 		yes, no []string
 	}{
-		{"C25", Permission{Object: "test", Pattern: "prefix*"},
+		{"D25", Permission{Object: "test", Pattern: "prefix*"},
 			[]string{"prefix", "prefix_matches"}, []string{"prefix/x", "not_prefix"}},
-		{"C26", Permission{Object: "test", Pattern: "**", Except: []string{"*ReadMe", "*.tmp"}},
+		{"D26", Permission{Object: "test", Pattern: "**", Except: []string{"*ReadMe", "*.tmp"}},
 			[]string{"prefix/x.tmp", "a"}, []string{"this.tmp", "this_ReadMe"}},
 		{"everything", Permission{Pattern: "**"}, []string{"a", "a/b/c"}, nil},
 		{"question mark is literal", Permission{Pattern: "a?"}, []string{"a?"}, []string{"ab"}},
@@ -229,12 +229,12 @@ func TestModes(t *testing.T) {
 		want       fs.FileMode
 		warns      bool
 	}{
-		{"C27", "6763", fs.ModeSetuid | fs.ModeSetgid | 0o763, false},
-		{"C36 two digits", "12", 0o12, false},
-		{"C36 all bits", "7777", fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky | 0o777, false},
-		{"C36 three digits", "777", 0o777, false},
-		{"C86 0644 without quotes", "0644", 0o644, true},
-		{"C87 0755 without quotes", "0755", 0o755, true},
+		{"D27", "6763", fs.ModeSetuid | fs.ModeSetgid | 0o763, false},
+		{"D36 two digits", "12", 0o12, false},
+		{"D36 all bits", "7777", fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky | 0o777, false},
+		{"D36 three digits", "777", 0o777, false},
+		{"D86 0644 without quotes", "0644", 0o644, true},
+		{"D87 0755 without quotes", "0755", 0o755, true},
 		{"0755 in quotes", `"0755"`, 0o755, false},
 		{"0o755", "0o755", 0o755, true},
 	}
@@ -250,12 +250,12 @@ func TestModes(t *testing.T) {
 
 func TestACE(t *testing.T) {
 	tests := map[string]string{
-		// C29
+		// D29
 		"d:bob:rwx": "default:user:bob:rwx", "default::rw": "default:user::rw-", "m::7": "mask::rwx",
 		"g:dev:7": "group:dev:rwx", "u:mask:7": "user:mask:rwx", "u:other:7": "user:other:rwx",
-		// C30
+		// D30
 		"bob:0": "user:bob:---", "m:7": "mask::rwx", "mask:": "mask::---",
-		// C32
+		// D32
 		"d:u:bob:7": "default:user:bob:rwx", "m:0": "mask::---", "1000:7": "user:1000:rwx",
 	}
 	for text, want := range tests {
@@ -266,7 +266,7 @@ func TestACE(t *testing.T) {
 	}
 }
 
-func TestFullACL(t *testing.T) { // C43
+func TestFullACL(t *testing.T) { // D43
 	var acl []ACE
 	for _, text := range []string{"user:bob:rwx", "default:user:bob:rwx"} {
 		a, _, _ := ParseACE(text)
@@ -279,13 +279,13 @@ func TestFullACL(t *testing.T) { // C43
 	want := []string{"user:bob:rwx", "default:user:bob:rwx", "user::r--", "group::-w-", "other::--x", "mask::-w-",
 		"default:user::r--", "default:group::-w-", "default:other::--x", "default:mask::-w-"}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("C43 (-want +got):\n%s", diff)
+		t.Errorf("D43 (-want +got):\n%s", diff)
 	}
 }
 
 func TestRanges(t *testing.T) {
-	for _, bad := range []string{"s3-s2:c0", "s3-:c0", ":c0", "s", "s0-s-1", "sd3", "d3", // C33
-		"s0:c0.c2,c1", "s0:c1024", "s0:c2.c1", "s0:", "s0:c"} { // C34
+	for _, bad := range []string{"s3-s2:c0", "s3-:c0", ":c0", "s", "s0-s-1", "sd3", "d3", // D33
+		"s0:c0.c2,c1", "s0:c1024", "s0:c2.c1", "s0:", "s0:c"} { // D34
 		if r, err := ParseRange(bad); err == nil {
 			t.Errorf("%s is accepted as %+v", bad, r)
 		}
@@ -295,8 +295,8 @@ func TestRanges(t *testing.T) {
 		low, high int
 		want      []int
 	}{
-		{"s0:c0.c1,c15,c7.c9", 0, 0, []int{0, 1, 7, 8, 9, 15}}, // C34
-		{"s5", 5, 5, nil}, // C35
+		{"s0:c0.c1,c15,c7.c9", 0, 0, []int{0, 1, 7, 8, 9, 15}}, // D34
+		{"s5", 5, 5, nil}, // D35
 		{"s3-s7:c5,c8.c10,c17", 3, 7, []int{5, 8, 9, 10, 17}},
 	}
 	for _, tt := range tests {
@@ -346,7 +346,7 @@ func TestInTheWild(t *testing.T) {
 		{"36 reserved events", header + "hooks:\n  Install:\n   - location: a\n", "4 hook_reserved", func(s *Spec) bool { return len(s.Hooks) == 0 }},
 		{"36 misspelt", header + "hooks:\n  ApplicatiionStart:\n   - location: a\npermission:\n - object: /x\n", "4 key_typo, 6 key_typo", func(s *Spec) bool { return len(s.Hooks) == 0 }},
 		{"36 unknown event", header + "hooks:\n  Whatever:\n   - location: a\n", "4 hook_unknown", nil},
-		{"36 C88 top level is hoisted", header + "hooks:\nBeforeInstall:\n  - location: a\n  - location: b\n", "4 hook_hoisted",
+		{"36 D88 top level is hoisted", header + "hooks:\nBeforeInstall:\n  - location: a\n  - location: b\n", "4 hook_hoisted",
 			func(s *Spec) bool { return len(s.Hooks[BeforeInstall]) == 2 }},
 		{"36 top level without location", header + "BeforeInstall:\n", "3 key_typo", func(s *Spec) bool { return len(s.Hooks) == 0 }},
 		{"37 empty hooks", header + "hooks:\nfiles:\npermissions:\n", "", nil},

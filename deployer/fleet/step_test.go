@@ -171,6 +171,24 @@ func TestSilentAgents(t *testing.T) {
 	}
 }
 
+// TestWhoMayTake: the name is compared as a whole, and what has ended is
+// neither begun nor ended again.
+func TestWhoMayTake(t *testing.T) { // D78, D79
+	d := must(t, fresh(2, AllAtOnce, ""), Event{Type: Begin})
+	for _, name := range []string{"", agent(0)[:len(agent(0))-1], agent(0) + "0", strings.ToUpper(agent(0))} {
+		if _, err := Step(d, Event{Type: Take, Agent: name, At: start}); !errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("D78: %q takes the instance of %s: %v, want ErrNotFound", name, agent(0), err)
+		}
+	}
+	d = finish(t, take(t, d, agent(0)), agent(0), pipeline.DeploymentFailed)
+	if _, err := Step(d, Event{Type: Take, Agent: agent(0), At: start}); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Errorf("D79: one that has failed is taken: %v, want ErrNotFound", err)
+	}
+	if _, err := Step(d, Event{Type: Finish, Agent: agent(0), Fence: 1, At: start, Status: pipeline.DeploymentSucceeded}); !errors.Is(err, pipeline.ErrStale) {
+		t.Errorf("D79: one that has failed succeeds: %v, want ErrStale", err)
+	}
+}
+
 func TestAnAgentThatIsStartedAgain(t *testing.T) {
 	d := must(t, fresh(2, AllAtOnce, ""), Event{Type: Begin})
 	d = take(t, d, agent(0))

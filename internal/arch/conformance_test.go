@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +21,9 @@ var (
 	conformanceRow = regexp.MustCompile(`(?m)^\| (C\d\d) \| (.+) \| (.+) \| (.*) \|$`)
 	pipelineRow    = regexp.MustCompile(`(?m)^\| (Case \d+|T\d+)[ab]? \| .+ \| (.+) \|$`)
 	testName       = regexp.MustCompile("`(Test\\w+)`")
+	deployRow      = regexp.MustCompile(`(?m)^\| (D\d{2,3}) \| .+ \| (.+) \|$`)
+	deployCase     = regexp.MustCompile(`\bD\d{2,3}\b`)
+	testFunction   = regexp.MustCompile(`^func (\w+)\(`)
 	wildRow        = regexp.MustCompile("(?m)^\\| (\\d+) \\| .+ \\| (`\\w+\\.Test.+) \\|$")
 	wildTestName   = regexp.MustCompile("`(\\w+\\.Test\\w+)`")
 	wildComment    = regexp.MustCompile(`(?m)^// In the wild: ([\d, ]+)\.\nfunc (Test\w+)\(`)
@@ -114,6 +118,52 @@ func TestInTheWildIsComplete(t *testing.T) {
 			t.Errorf("finding %d is left out", n)
 		}
 	}
+}
+
+// TestDeployConformanceIsComplete holds the page's cases of CodeDeploy against
+// the tests that name them, in both directions.
+func TestDeployConformanceIsComplete(t *testing.T) {
+	told := map[string][]string{}
+	absent := map[string]bool{}
+	for _, row := range deployRow.FindAllStringSubmatch(read(t, "docs/conformance.md"), -1) {
+		if absent[row[1]] = strings.HasPrefix(row[2], "not there: "); absent[row[1]] {
+			continue
+		}
+		for _, m := range wildTestName.FindAllStringSubmatch(row[2], -1) {
+			told[row[1]] = append(told[row[1]], m[1])
+		}
+	}
+	if diff := cmp.Diff(deployCases(t), told, cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Errorf("docs/conformance.md differs from the names in the tests (-tests +page):\n%s", diff)
+	}
+	for n := 1; n <= 110; n++ {
+		if name := fmt.Sprintf("D%02d", n); told[name] == nil && !absent[name] {
+			t.Errorf("%s is left out", name)
+		}
+	}
+}
+
+// deployCases are the cases that the deployer's tests name, with those tests.
+func deployCases(t *testing.T) map[string][]string {
+	t.Helper()
+	named := map[string][]string{}
+	for _, file := range testFiles(t) {
+		if !strings.HasPrefix(file, "deployer/") {
+			continue
+		}
+		test := ""
+		for line := range strings.Lines(read(t, file)) {
+			if m := testFunction.FindStringSubmatch(line); m != nil {
+				test = filepath.Base(filepath.Dir(file)) + "." + m[1]
+			}
+			for _, name := range deployCase.FindAllString(line, -1) {
+				if !slices.Contains(named[name], test) {
+					named[name] = append(named[name], test)
+				}
+			}
+		}
+	}
+	return named
 }
 
 // testFiles are the files of tests, relative to the root.

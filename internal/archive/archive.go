@@ -25,7 +25,7 @@ const (
 )
 
 // ErrUnsafe marks archives that Unpack refuses: names or links that leave the
-// folder, devices, more than the limits allow.
+// folder, devices, more than the limits allow; and files that Pack refuses.
 var ErrUnsafe = errors.New("unsafe archive")
 
 // ErrFormat marks input that is no archive of a known format, or a broken one.

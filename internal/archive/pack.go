@@ -57,8 +57,8 @@ func List(root fs.FS) ([]Entry, error) {
 
 // Pack writes the given entries of root to w. Mode bits and symbolic links are
 // kept, owners are not. Folders need not be listed; a listed folder is packed
-// without its content. Two entries of one name, a device, a socket or a fifo
-// are errors. Pass os.Root's FS rather than os.DirFS where the files come from
+// without its content. Two entries of one name are an error, a device, a
+// socket or a fifo is ErrUnsafe. Pass os.Root's FS rather than os.DirFS where the files come from
 // somebody else: it refuses to follow links out of the folder.
 func Pack(w io.Writer, root fs.FS, entries []Entry, o PackOptions) (Summary, error) {
 	entries, err := named(entries)
@@ -146,7 +146,18 @@ func (p *packer) add(e Entry) error {
 	case 0:
 		return p.addFile(e, it)
 	}
-	return fmt.Errorf("%s is neither file, folder nor symbolic link", info.Mode().Type())
+	return fmt.Errorf("%w: a %s is neither file, folder nor symbolic link", ErrUnsafe, special(info.Mode()))
+}
+
+// special names what no archive holds.
+func special(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
 }
 
 func (p *packer) addLink(e Entry, it item) error {
