@@ -29,6 +29,7 @@ type attempt struct {
 	previous state // the pointers as they were before this deployment
 	spec     *appspec.Spec
 	specName string
+	sums     map[string]entry // of the revision's files, by absolute path
 	log      *scriptLog
 	result   Result
 	recorded map[string]Event

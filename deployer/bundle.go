@@ -1,7 +1,6 @@
 package deployer
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -30,7 +29,8 @@ func (a *attempt) fetch(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(tmp) // gone already if all went well
-	if err := a.unpack(ctx, tmp); err != nil {
+	files, err := a.unpack(ctx, tmp)
+	if err != nil {
 		return err
 	}
 	root, err := stripped(tmp, a.dep.AppSpec)
@@ -40,7 +40,20 @@ func (a *attempt) fetch(ctx context.Context) error {
 	if err := a.place(root); err != nil {
 		return fmt.Errorf("placing the revision: %w", err)
 	}
+	a.unpacked(files, tmp, root)
 	return os.Chmod(a.work.archive(), 0o755)
+}
+
+// unpacked is what unpacking told of the revision's files, by the paths that
+// they have now.
+func (a *attempt) unpacked(files []archive.File, tmp, root string) {
+	inner, at := strings.TrimPrefix(root, tmp), a.work.files()
+	a.sums = make(map[string]entry, len(files))
+	for _, f := range files {
+		if name, below := strings.CutPrefix("/"+f.Name, inner+"/"); below {
+			a.sums[at+"/"+name] = entry{SHA256: f.SHA256, Stamp: f.Stamp}
+		}
+	}
 }
 
 // revisionError makes the author's what is wrong with their bundle.
@@ -51,30 +64,35 @@ func revisionError(err error) error {
 	return fmt.Errorf("unpacking the revision: %w", err)
 }
 
-func (a *attempt) unpack(ctx context.Context, dest string) error {
+// unpack writes the revision to dest, and tells what it wrote.
+func (a *attempt) unpack(ctx context.Context, dest string) (files []archive.File, err error) {
 	f, err := os.Open(a.dep.Revision)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &pipeline.UserError{Code: "REVISION_MISSING", Msg: fmt.Sprintf("there is no revision %s", filepath.Base(a.dep.Revision))}
+		return nil, &pipeline.UserError{Code: "REVISION_MISSING", Msg: fmt.Sprintf("there is no revision %s", filepath.Base(a.dep.Revision))}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close() // read only
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	record := func(f archive.File) { files = append(files, f) }
 	if info.IsDir() {
-		return copyTree(a.dep.Revision, dest)
+		if _, err := archive.Copy(a.dep.Revision, dest, archive.Limits{}, record); err != nil {
+			return nil, revisionError(err)
+		}
+		return files, nil
 	}
-	sum, err := archive.Unpack(stoppable{ctx, f}.reader(), dest, archive.Limits{}, nil)
+	sum, err := archive.Unpack(stoppable{ctx, f}.reader(), dest, archive.Limits{}, record)
 	if err != nil {
-		return revisionError(err)
+		return nil, revisionError(err)
 	}
 	if want := strings.ToLower(a.dep.SHA256); want != "" && want != sum.SHA256 {
-		return &pipeline.UserError{Code: "REVISION_SUM", Msg: fmt.Sprintf("the revision has the SHA-256 sum %s: want %s", sum.SHA256, want)}
+		return nil, &pipeline.UserError{Code: "REVISION_SUM", Msg: fmt.Sprintf("the revision has the SHA-256 sum %s: want %s", sum.SHA256, want)}
 	}
-	return nil
+	return files, nil
 }
 
 // stoppable is a file whose deployment may be stopped before it is unpacked.
@@ -89,40 +107,6 @@ func (s stoppable) reader() io.Reader {
 		return strings.NewReader("")
 	}
 	return s.f
-}
-
-// copyTree copies a folder by the way of an archive, which keeps modes and
-// links and refuses what no bundle could hold.
-func copyTree(from, to string) error {
-	root, err := os.OpenRoot(from)
-	if err != nil {
-		return err
-	}
-	defer root.Close() // a handle for reading
-	entries, err := archive.List(root.FS())
-	if err != nil {
-		return err
-	}
-	r, w := io.Pipe()
-	packed := make(chan error, 1)
-	go func() {
-		buffered := bufio.NewWriterSize(w, 256<<10) // headers, contents and padding come one by one
-		_, err := archive.Pack(buffered, root.FS(), entries, archive.PackOptions{Format: archive.Tar})
-		if err == nil {
-			err = buffered.Flush()
-		}
-		packed <- err
-		w.CloseWithError(err)
-	}()
-	_, err = archive.Unpack(r, to, archive.Limits{}, nil)
-	r.CloseWithError(err)
-	if packing := <-packed; packing != nil && err == nil || errors.Is(packing, archive.ErrUnsafe) {
-		err = packing
-	}
-	if err != nil {
-		return revisionError(err)
-	}
-	return nil
 }
 
 // stripped is the folder that holds the appspec: dir, or the only folder in it

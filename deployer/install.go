@@ -23,7 +23,7 @@ func (a *attempt) install(ctx context.Context) error {
 	}
 	p := &planner{
 		d: a.d, spec: a.spec, file: a.specName, archive: a.work.files(), previous: previous,
-		behavior: cmp.Or(a.spec.FileExistsBehavior, a.dep.FileExistsBehavior),
+		sums: a.sums, behavior: cmp.Or(a.spec.FileExistsBehavior, a.dep.FileExistsBehavior),
 	}
 	if p.others, err = a.owners(); err != nil {
 		return err
@@ -48,7 +48,10 @@ func (a *attempt) install(ctx context.Context) error {
 // commit writes the manifest and moves the pointer, then forgets how to undo.
 func (a *attempt) commit(t *transaction) error {
 	old := a.state.Installed.ID
-	err := a.group.saveManifest(a.dep.ID, t.manifest(a.dep.ID))
+	entries, err := t.manifest(a.dep.ID)
+	if err == nil {
+		err = a.group.saveManifest(a.dep.ID, entries)
+	}
 	if err == nil {
 		err = a.d.step("commit")
 	}
@@ -72,17 +75,25 @@ func (a *attempt) commit(t *transaction) error {
 }
 
 // manifest is what belongs to the deployment now.
-func (t *transaction) manifest(id string) []entry {
+func (t *transaction) manifest(id string) ([]entry, error) {
 	var entries []entry
 	for _, it := range t.plan.items {
-		entries = append(entries, it.entry)
+		e := it.entry
+		if e.Kind == kindFile {
+			now, _, err := look(t.d.host(e.Path))
+			if err != nil {
+				return nil, err
+			}
+			e.Stamp = now.Stamp
+		}
+		entries = append(entries, e)
 	}
 	entries = append(entries, t.left...)
 	for _, e := range t.plan.retained {
 		e.By = cmp.Or(e.By, id)
 		entries = append(entries, e)
 	}
-	return entries
+	return entries, nil
 }
 
 // owners are the files of the other groups on this host, with their names.
@@ -132,7 +143,7 @@ func (a *attempt) saveDrift(p *plan) error {
 }
 
 func keepCopy(from, to string) error {
-	e, there, err := look(from, false)
+	e, there, err := look(from)
 	if err != nil || !there {
 		return err
 	}

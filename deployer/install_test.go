@@ -128,7 +128,7 @@ func TestOwnerAndSetuid(t *testing.T) { // D42, D90
 	b.ok("d-1", map[string]string{"tool": "x", "appspec.yml": files("  - {source: tool, destination: /bin}\n") +
 		"permissions:\n  - {object: /bin/tool, owner: nobody, group: 7, mode: 4755}\n"})
 	b.wantTree(map[string]string{"/bin": "755", "/bin/tool": "s755 x"})
-	e, _, err := look(filepath.Join(b.target, "bin/tool"), false)
+	e, _, err := look(filepath.Join(b.target, "bin/tool"))
 	uid, uerr := lookupUser("nobody")
 	if err != nil || uerr != nil || e.UID != uid || e.GID != 7 {
 		t.Errorf("got owner %d:%d, %v, %v", e.UID, e.GID, err, uerr)
@@ -180,6 +180,48 @@ func TestDrift(t *testing.T) { // D93
 	if warned(r) != "DRIFT" || string(kept) != "edited" {
 		t.Errorf("D93: got %q, copy %q, %v", warned(r), kept, err)
 	}
+}
+
+// A file that nobody touched is not read again; one of which size and time were
+// kept is no such file.
+func TestDriftOfTheSameSizeAndTime(t *testing.T) {
+	b := newBox(t)
+	rev := map[string]string{"appspec.yml": files("  - {source: f, destination: /D}\n"), "f": "ours"}
+	b.ok("d-1", rev)
+	name := filepath.Join(b.target, "D/f")
+	put, _, err := look(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put.SHA256 = "of the manifest"
+	if now, _, err := examine(name, put); err != nil || now.SHA256 != put.SHA256 {
+		t.Errorf("untouched: got the sum %q (%v), want the one that is known", now.SHA256, err)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, name, "edit", 0o644)
+	if err := os.Chtimes(name, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	r := b.ok("d-2", rev)
+	b.wantTree(map[string]string{"/D": "755", "/D/f": "644 ours"})
+	if warned(r) != "DRIFT" {
+		t.Errorf("got the warnings %q, want DRIFT", warned(r))
+	}
+	if r := b.ok("d-3", rev); warned(r) != "" {
+		t.Errorf("nothing changed: got the warnings %q", warned(r))
+	}
+}
+
+// A script may edit the revision before it is installed.
+func TestBeforeInstallEditsTheRevision(t *testing.T) {
+	b := newBox(t)
+	script := "#!/bin/sh\ncd \"$SLIPWAY_ARCHIVE_DIR\" && touch -r f t && printf 2222 >f && touch -r t f && rm t\n"
+	spec := files("  - {source: f, destination: /D}\n") + "hooks:\n  BeforeInstall:\n    - location: edit.sh\n"
+	b.ok("d-1", map[string]string{"appspec.yml": spec, "f": "1111", "edit.sh": script})
+	b.wantTree(map[string]string{"/D": "755", "/D/f": "644 2222"})
 }
 
 func TestTwoGroupsWantOneFile(t *testing.T) { // D108

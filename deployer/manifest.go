@@ -13,7 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipway-ci/slipway/internal/archive"
 )
 
 // kind is what lies at a path.
@@ -39,7 +42,10 @@ type entry struct {
 	Link    string `json:"link,omitempty"`
 	ACL     string `json:"acl,omitempty"`
 	Context bool   `json:"context,omitempty"` // a file context was added
-	By      string `json:"by,omitempty"`      // deployment that retained it
+	// Stamp is the file's when it was put there, so that one that nobody touched
+	// since need not be read to know its sum.
+	Stamp archive.Stamp `json:"stamp,omitzero"`
+	By    string        `json:"by,omitempty"` // deployment that retained it
 }
 
 // manifest is what is installed, by path.
@@ -89,36 +95,58 @@ func (m manifest) owns(path string) bool {
 	return has && (e.Kind == kindFile || e.Kind == kindLink)
 }
 
-// modeBits are the bits of a mode that an author can set.
-const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
-
 // look describes what lies at a path of the host; links are not followed. The
-// result is false if there is nothing. Sums are computed only if asked for.
-func look(hostPath string, sum bool) (entry, bool, error) {
-	info, err := os.Lstat(hostPath)
+// result is false if there is nothing. A file's sum is left out.
+func look(hostPath string) (entry, bool, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(hostPath, &st)
 	if err != nil && missing(err) {
 		return entry{}, false, nil
 	}
 	if err != nil {
-		return entry{}, false, err
+		return entry{}, false, &fs.PathError{Op: "lstat", Path: hostPath, Err: err}
 	}
-	e := entry{Mode: uint32(info.Mode() & modeBits)}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		e.UID, e.GID = int(st.Uid), int(st.Gid)
-	}
-	switch {
-	case info.IsDir():
+	e := entry{Mode: uint32(modeOf(uint32(st.Mode))), UID: int(st.Uid), GID: int(st.Gid)}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
 		e.Kind = kindDir
-	case info.Mode().Type() == fs.ModeSymlink:
+	case unix.S_IFLNK:
 		e.Kind = kindLink
 		e.Link, err = os.Readlink(hostPath)
-	case info.Mode().IsRegular():
-		e.Kind = kindFile
-		if sum {
-			e.SHA256, err = sumFile(hostPath)
-		}
+	case unix.S_IFREG:
+		e.Kind, e.Stamp = kindFile, archive.StampOf(&st)
 	}
 	return e, true, err
+}
+
+// examine is look with a file's sum, which is read unless the file is as it was
+// when was was taken down.
+func examine(hostPath string, was entry) (entry, bool, error) {
+	e, there, err := look(hostPath)
+	if err != nil || e.Kind != kindFile {
+		return e, there, err
+	}
+	if was.SHA256 != "" && was.Stamp == e.Stamp {
+		e.SHA256 = was.SHA256
+		return e, true, nil
+	}
+	e.SHA256, err = sumFile(hostPath)
+	return e, true, err
+}
+
+// modeOf is the part of a mode that an author can set.
+func modeOf(m uint32) fs.FileMode {
+	mode := fs.FileMode(m) & fs.ModePerm
+	if m&unix.S_ISUID != 0 {
+		mode |= fs.ModeSetuid
+	}
+	if m&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if m&unix.S_ISVTX != 0 {
+		mode |= fs.ModeSticky
+	}
+	return mode
 }
 
 // sumBuffers are what files are read into; many small ones would each make one.

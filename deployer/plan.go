@@ -53,6 +53,9 @@ type planner struct {
 	archive  string
 	previous manifest
 	others   map[string]string // path to the name of the group that owns it
+	// sums are those of the archive's files when it was unpacked, by absolute
+	// path; empty if that was in an earlier process.
+	sums     map[string]entry
 	behavior string
 	plan     *plan
 }
@@ -223,6 +226,9 @@ func (p *planner) copy(f appspec.File, source, from, dest string) error {
 		return p.errorAt(f.Line, f.Column, "FILES_SOURCE", "the source %s: %v", from, err)
 	}
 	it := &item{entry: want, source: source, from: from, line: f.Line, col: f.Column}
+	if it.before, it.existed, err = examine(p.d.host(dest), p.previous[dest]); err != nil {
+		return err
+	}
 	keep, err := p.foreign(it)
 	if err != nil || keep {
 		return err
@@ -233,7 +239,7 @@ func (p *planner) copy(f appspec.File, source, from, dest string) error {
 
 // wanted is what a file or link of the archive becomes.
 func (p *planner) wanted(source, dest string) (entry, error) {
-	e, there, err := look(source, true)
+	e, there, err := examine(source, p.sums[source])
 	switch {
 	case err != nil:
 		return entry{}, errors.New("can't be read")
@@ -248,15 +254,13 @@ func (p *planner) wanted(source, dest string) (entry, error) {
 // foreign decides about what lies at the item's path and is not the group's
 // own (CodeDeploy reference 3.4). It answers true if that stays.
 func (p *planner) foreign(it *item) (bool, error) {
-	there, exists, err := look(p.d.host(it.Path), false)
-	if err != nil || !exists || p.previous.owns(it.Path) || p.previous[it.Path].Kind == kindDir && there.Kind == kindDir {
-		return false, err
+	there := it.before
+	if !it.existed || p.previous.owns(it.Path) || p.previous[it.Path].Kind == kindDir && there.Kind == kindDir {
+		return false, nil
 	}
-	if there.Kind == kindFile && it.Kind == kindFile && p.behavior == appspec.Disallow {
-		if sum, err := sumFile(p.d.host(it.Path)); err == nil && sum == it.SHA256 && p.others[it.Path] == "" {
-			p.warn("ADOPTED", "%s was there already with the same content: it belongs to this deployment now", it.Path)
-			return false, nil
-		}
+	if there.Kind == kindFile && it.Kind == kindFile && p.behavior == appspec.Disallow && there.SHA256 == it.SHA256 && p.others[it.Path] == "" {
+		p.warn("ADOPTED", "%s was there already with the same content: it belongs to this deployment now", it.Path)
+		return false, nil
 	}
 	switch {
 	case p.behavior == appspec.Retain:
@@ -282,13 +286,15 @@ func (p *planner) whose(at string) string {
 	return ""
 }
 
-// compare looks at what lies at an item's path now.
+// compare decides what becomes of what lies at an item's path now.
 func (p *planner) compare(it *item) error {
-	before, existed, err := look(p.d.host(it.Path), true)
-	if err != nil {
-		return err
+	if it.Kind == kindDir {
+		var err error
+		if it.before, it.existed, err = examine(p.d.host(it.Path), entry{}); err != nil {
+			return err
+		}
 	}
-	it.before, it.existed = before, existed
+	before, existed := it.before, it.existed
 	if it.acl != nil {
 		it.ACL = aclText(appspec.FullACL(it.acl, it.Mode))
 	}
@@ -311,7 +317,7 @@ func (p *planner) leftovers() error {
 			continue
 		}
 		if e.Kind != kindDir {
-			now, there, err := look(p.d.host(at), true)
+			now, there, err := examine(p.d.host(at), e)
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-ci/slipway/internal/archive"
 )
 
 // op is one change of the host. The list of all of them is on disk, with what
@@ -61,7 +62,7 @@ type transaction struct {
 }
 
 func (d *Deployer) transaction(id string, p *plan) *transaction {
-	t := &transaction{d: d, id: id, plan: p}
+	t := &transaction{d: d, id: id, plan: p, ops: make([]op, 0, len(p.items)+len(p.obsolete))}
 	obsoleteDirs := map[string]bool{}
 	for _, e := range p.obsolete {
 		if e.Kind == kindDir {
@@ -185,9 +186,14 @@ func (t *transaction) carryOut(ctx context.Context) error {
 
 // flush makes the new files last, one call for each file system.
 func (t *transaction) flush() error {
-	seen := map[uint64]bool{}
+	seen, folders := map[uint64]bool{}, map[string]bool{}
 	for _, o := range t.ops {
-		info, err := os.Stat(filepath.Dir(o.Path))
+		dir := filepath.Dir(o.Path)
+		if folders[dir] {
+			continue
+		}
+		folders[dir] = true
+		info, err := os.Stat(dir)
 		if err != nil {
 			continue // a folder that was removed
 		}
@@ -196,7 +202,7 @@ func (t *transaction) flush() error {
 			continue
 		}
 		seen[uint64(st.Dev)] = true
-		if err := t.d.syncDisk(filepath.Dir(o.Path)); err != nil {
+		if err := t.d.syncDisk(dir); err != nil {
 			return fmt.Errorf("writing files to the disk: %w", bare(err))
 		}
 	}
@@ -256,27 +262,14 @@ func (d *Deployer) stageFile(ctx context.Context, o op) error {
 		}
 		return d.setRights(ctx, o.Temp, now, o.Want, "")
 	}
-	from, err := os.Open(o.item.source)
+	written, err := archive.CopyFile(o.item.source, o.Temp)
 	if err != nil {
 		return err
 	}
-	defer from.Close() // read only
-	info, err := from.Stat()
-	if err != nil {
-		return err
+	if written.SHA256 != o.Want.SHA256 {
+		return errors.New("it changed while it was installed")
 	}
-	to, err := os.OpenFile(o.Temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, from)
-	if err := errors.Join(err, to.Close()); err != nil {
-		return err
-	}
-	if err := d.setRights(ctx, o.Temp, now, o.Want, o.Want.ACL); err != nil {
-		return err
-	}
-	return os.Chtimes(o.Temp, info.ModTime(), info.ModTime())
+	return d.setRights(ctx, o.Temp, now, o.Want, o.Want.ACL)
 }
 
 func (t *transaction) do(ctx context.Context, o *op) error {
@@ -323,7 +316,7 @@ func (t *transaction) put(o *op) error {
 	if err := t.d.step("put"); err != nil {
 		return err
 	}
-	if err := os.Rename(o.Temp, o.Path); err != nil {
+	if err := syscall.Rename(o.Temp, o.Path); err != nil { // os.Rename looks first whether a folder is there
 		return fmt.Errorf("replacing %s: %w", o.Want.Path, bare(err))
 	}
 	return nil
@@ -368,7 +361,7 @@ func (o op) undo() error {
 	case opRemove:
 		return restore(o.Backup, o.Path)
 	case opRmdir:
-		if _, there, err := look(o.Path, false); there || err != nil {
+		if _, there, err := look(o.Path); there || err != nil {
 			return err
 		}
 		if err := os.Mkdir(o.Path, 0o755); err != nil {
@@ -389,14 +382,14 @@ func (o op) undoPut() error {
 		}
 		return removeIfThere(o.Temp)
 	}
-	_, waiting, err := look(o.Temp, false)
+	_, waiting, err := look(o.Temp)
 	if err != nil {
 		return err
 	}
 	if waiting {
 		return os.Remove(o.Temp)
 	}
-	now, there, err := look(o.Path, true)
+	now, there, err := examine(o.Path, entry{})
 	if err != nil || !there || !now.sameContent(o.Want) {
 		return err
 	}

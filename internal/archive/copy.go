@@ -208,6 +208,7 @@ func (c *copier) files(p *pair, name string, some []string) {
 		defer p.done()
 		w := writers.Get().(*writer)
 		defer writers.Put(w)
+		w.spend = c.spend
 		for _, child := range some {
 			if c.failed.Load() {
 				return nil
@@ -221,61 +222,84 @@ func (c *copier) files(p *pair, name string, some []string) {
 	})
 }
 
+func (c *copier) file(p *pair, child, name string, w *writer) error {
+	st, err := w.copy(p.from, child, p.to, child, 0)
+	if err != nil {
+		return err
+	}
+	if c.record != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.record(fileOf(name, w.hash.Sum(w.sum[:0]), &st))
+	}
+	return nil
+}
+
+func (c *copier) spend(n int) error {
+	if c.written.Add(int64(n)) > c.limits.Bytes {
+		return fmt.Errorf("%w: more than %d bytes", ErrUnsafe, c.limits.Bytes)
+	}
+	return nil
+}
+
+// CopyFile copies a regular file to one that must not be there yet, with its
+// times, and makes it readable for its owner, who is the caller, alone. It
+// doesn't follow a link.
+func CopyFile(from, to string) (File, error) {
+	w := writers.Get().(*writer)
+	defer writers.Put(w)
+	w.spend = func(int) error { return nil }
+	st, err := w.copy(unix.AT_FDCWD, from, unix.AT_FDCWD, to, 0o600)
+	if err != nil {
+		return File{}, err
+	}
+	return fileOf(to, w.hash.Sum(w.sum[:0]), &st), nil
+}
+
 // writer is what copying a file takes.
 type writer struct {
+	spend  func(bytes int) error // may refuse
 	buffer [copyBytes]byte
-	hash   hash.Hash
+	hash   hash.Hash // of the content
 	sum    [sha256.Size]byte
 }
 
 var writers = sync.Pool{New: func() any { return &writer{hash: sha256.New()} }}
 
-func (c *copier) file(p *pair, child, name string, w *writer) error {
+// copy copies a file. The mode 0 means that of the file, or 0o644 if that has
+// none.
+func (w *writer) copy(fromAt int, from string, toAt int, to string, mode uint32) (st unix.Stat_t, err error) {
 	// A fifo that took the file's place is not waited for.
-	from, err := openAt(p.from, child, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	in, err := openAt(fromAt, from, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return st, err
 	}
-	defer unix.Close(from)
-	var st unix.Stat_t
-	if err := unix.Fstat(from, &st); err != nil {
-		return err
+	defer unix.Close(in) // read only
+	if err := unix.Fstat(in, &st); err != nil {
+		return st, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return fmt.Errorf("%w: it is no file any more", ErrUnsafe)
+		return st, fmt.Errorf("%w: it is no file any more", ErrUnsafe)
 	}
-	to, err := openAt(p.to, child, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	out, err := openAt(toAt, to, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return err
+		return st, err
 	}
-	err = c.content(to, from, w)
-	if err == nil {
-		err = unix.Fchmod(to, cmp.Or(uint32(st.Mode)&0o777, 0o644))
+	err = w.content(out, in)
+	if mode := cmp.Or(mode, uint32(st.Mode)&0o777, 0o644); err == nil && mode != 0o600 {
+		err = unix.Fchmod(out, mode)
 	}
 	if err == nil && st.Mtim.Sec > 0 {
-		err = unix.UtimesNanoAt(p.to, child, []unix.Timespec{st.Mtim, st.Mtim}, unix.AT_SYMLINK_NOFOLLOW)
+		err = unix.UtimesNanoAt(toAt, to, []unix.Timespec{st.Mtim, st.Mtim}, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	if err == nil {
-		err = unix.Fstat(to, &st)
+		err = unix.Fstat(out, &st)
 	}
-	if err := errors.Join(err, unix.Close(to)); err != nil {
-		return err
-	}
-	c.tell(fileOf(name, w.hash.Sum(w.sum[:0]), &st))
-	return nil
-}
-
-func (c *copier) tell(f File) {
-	if c.record == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.record(f)
+	return st, errors.Join(err, unix.Close(out))
 }
 
 // content copies and sums until the end of a file.
-func (c *copier) content(to, from int, w *writer) error {
+func (w *writer) content(to, from int) error {
 	w.hash.Reset()
 	for {
 		n, err := unix.Read(from, w.buffer[:])
@@ -285,8 +309,8 @@ func (c *copier) content(to, from int, w *writer) error {
 		if err != nil || n == 0 {
 			return err
 		}
-		if c.written.Add(int64(n)) > c.limits.Bytes {
-			return fmt.Errorf("%w: more than %d bytes", ErrUnsafe, c.limits.Bytes)
+		if err := w.spend(n); err != nil {
+			return err
 		}
 		w.hash.Write(w.buffer[:n])
 		if err := writeAll(to, w.buffer[:n]); err != nil {
