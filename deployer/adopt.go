@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/slipway-ci/slipway/internal/archive"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -96,7 +97,7 @@ func (g group) keepArchive(id, from string) (string, error) {
 	if err := os.RemoveAll(to); err != nil {
 		return "", err
 	}
-	if err := copyTree(from, to); err != nil {
+	if _, err := archive.Copy(from, to, archive.Limits{}, nil); err != nil {
 		return "", fmt.Errorf("keeping the revision of %s: %w", id, err)
 	}
 	return name, os.Chmod(to, 0o755)
@@ -147,7 +148,7 @@ func (d *Deployer) below(hostPath string) (string, bool) {
 
 // adoptPath notes what lies at a path now, as if we had put it there.
 func (d *Deployer) adoptPath(found manifest, at string, labelled bool) error {
-	e, there, err := look(d.host(at), true)
+	e, there, err := examine(d.host(at), entry{})
 	if err != nil {
 		return fmt.Errorf("looking at %s: %w", at, bare(err))
 	}
