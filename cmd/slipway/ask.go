@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -143,19 +141,20 @@ func jobsOf(ctx context.Context, api *client.Client, id string) ([]string, error
 }
 
 func (a *app) printLog(ctx context.Context, api *client.Client, id string, follow bool) error {
+	out := a.logOutput()
 	if !follow {
 		body, err := api.Log(ctx, id, 0)
 		if err != nil {
 			return err
 		}
 		defer body.Close()
-		_, err = io.Copy(a.stdout, body)
+		_, err = io.Copy(out, body)
 		return err
 	}
 	offset, status, err := int64(0), pipeline.BuildStatus(""), error(nil)
 	for try := 0; try < 5; try++ {
 		var at int64
-		at, status, err = api.FollowLog(ctx, id, offset, a.stdout)
+		at, status, err = api.FollowLog(ctx, id, offset, out)
 		if err == nil || ctx.Err() != nil || !client.Retryable(err) {
 			break
 		}
@@ -207,11 +206,11 @@ func (a *app) explainCommand() *cobra.Command {
 			if asJSON {
 				return a.printJSON(d)
 			}
-			fmt.Fprintf(a.stdout, "%s %s of %s, received %s\nverdict:  %s\ndecision: %s\nreason:   %s\n",
+			a.sayf("%s %s of %s, received %s\nverdict:  %s\ndecision: %s\nreason:   %s\n",
 				d.Forge, strings.TrimSuffix(d.Event+"."+d.Action, "."), orDefault(d.Repo, "no repository"),
 				d.ReceivedAt.Format(time.RFC3339), d.Verdict, orDefault(d.Decision, "not decided yet"), d.Reason)
 			for _, id := range d.Executions {
-				fmt.Fprintln(a.stdout, "execution:", id)
+				a.sayf("execution: %s\n", id)
 			}
 			return nil
 		})
@@ -346,20 +345,6 @@ func (a *app) table(head string, rows func(row func(...any))) error {
 		fmt.Fprintln(a.stderr, "there are none")
 	}
 	return err
-}
-
-// printable is a text of somebody else's as a terminal may have it: in one line
-// and without control characters, which could move the cursor or hide text.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t' || r == '\n':
-			return ' '
-		case unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == utf8.RuneError:
-			return '\uFFFD'
-		}
-		return r
-	}, s)
 }
 
 func age(t time.Time) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,11 +56,11 @@ func (a *app) showExecution(ctx context.Context, api *client.Client, id string, 
 		return a.printJSON(x)
 	}
 	message, _, _ := strings.Cut(x.Message, "\n")
-	fmt.Fprintf(a.stdout, "%s %s #%d: %s\ncommit:  %s %s\ntrigger: %s by %s, %s ago\npage:    %s\n", x.Repo, x.Pipeline, x.Number, x.Status,
+	a.sayf("%s %s #%s: %s\ncommit:  %s %s\ntrigger: %s by %s, %s ago\npage:    %s\n", x.Repo, x.Pipeline, strconv.Itoa(x.Number), x.Status,
 		pipeline.ShortSHA(x.SHA), message, x.Trigger, orDefault(x.Actor, "nobody"), age(x.CreatedAt), x.URL)
 	for _, why := range []struct{ label, text string }{{"reason:  ", x.Reason}, {"problem: ", x.Problem}, {"waits:   ", x.Gate}} {
 		if why.text != "" {
-			fmt.Fprintln(a.stdout, why.label+why.text)
+			a.sayf("%s\n", why.label+why.text)
 		}
 	}
 	fmt.Fprintln(a.stdout)

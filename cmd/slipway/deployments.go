@@ -65,16 +65,16 @@ func (a *app) showDeployment(ctx context.Context, api *client.Client, id string,
 	if asJSON {
 		return a.printJSON(d)
 	}
-	fmt.Fprintf(a.stdout, "%s: %s\ngroup:     %s (%s)\nrevision:  %s of %s\n", d.ID, d.Status, d.Group, d.Config, pipeline.ShortSHA(d.Revision.SHA), d.Revision.Repo)
+	a.sayf("%s: %s\ngroup:     %s (%s)\nrevision:  %s of %s\n", d.ID, d.Status, d.Group, d.Config, pipeline.ShortSHA(d.Revision.SHA), d.Revision.Repo)
 	for _, line := range []struct{ label, value string }{
 		{"undoes:    ", d.RollbackOf}, {"undone by: ", d.RollbackBy}, {"rollback:  ", d.RollbackMessage},
 	} {
 		if line.value != "" {
-			fmt.Fprintln(a.stdout, line.label+line.value)
+			a.sayf("%s\n", line.label+line.value)
 		}
 	}
 	if d.Error != nil {
-		fmt.Fprintf(a.stdout, "error:     %s: %s\n", d.Error.Code, d.Error.Message)
+		a.sayf("error:     %s: %s\n", d.Error.Code, d.Error.Message)
 	}
 	fmt.Fprintln(a.stdout)
 	return a.table("INSTANCE\tEVENT\tSTATUS\tTOOK\tMESSAGE", func(row func(...any)) {

@@ -78,11 +78,11 @@ func run(args []string, getenv func(string) string, stdin *os.File, stdout, stde
 		coded, ok = &exitError{exitUsage, err}, true // no such command, or not so many arguments
 	}
 	if !ok {
-		fmt.Fprintln(stderr, "slipway:", err)
+		fmt.Fprintln(stderr, "slipway:", harmless(err.Error()))
 		return exitFault
 	}
 	if coded.err != nil {
-		fmt.Fprintln(stderr, "slipway:", coded.err)
+		fmt.Fprintln(stderr, "slipway:", harmless(coded.err.Error()))
 	}
 	return coded.code
 }
