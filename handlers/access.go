@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -55,6 +56,10 @@ type Access struct {
 	// requests may call this server; loopback names and the external URL's host
 	// always may.
 	Hosts []string
+	// TrustedProxies are those in front whose word on where requests come from
+	// is taken, in X-Forwarded-For. It counts for the audit log and against
+	// guessing, and opens nothing.
+	TrustedProxies []netip.Prefix
 	// Git reports whether a request below /git/ has a credential of the git host
 	// itself, such as a job's; nil: there are none.
 	Git func(r *http.Request) bool
@@ -151,7 +156,7 @@ type guard struct {
 const sessionKeyBytes = 32
 
 func newGuard(a Access, externalURL string, now func() time.Time) (*guard, error) {
-	g := &guard{Access: a, now: now, cross: http.NewCrossOriginProtection(), used: map[string]time.Time{}, roles: newRoles(a.Forges, now), attempts: newAttempts(now)}
+	g := &guard{Access: a, now: now, cross: http.NewCrossOriginProtection(), used: map[string]time.Time{}, roles: newRoles(a.Forges, now), attempts: newAttempts(a.TrustedProxies, now)}
 	for _, t := range a.AdminTokens {
 		g.tokens = append(g.tokens, hashedToken{sha256.Sum256([]byte(t)), principal{name: "admin", via: viaAdmin, admin: true}})
 	}

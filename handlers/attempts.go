@@ -21,29 +21,23 @@ const (
 // Behind a proxy everyone may have one address, so tokens that were good here
 // before, sessions, links and the jobs' own credentials are never held up.
 type attempts struct {
-	now func() time.Time
+	now     func() time.Time
+	proxies []netip.Prefix
 
 	mu   sync.Mutex
 	free map[netip.Prefix]time.Time // when an address has its whole allowance again
 	good map[[sha256.Size]byte]bool // sums of tokens that were good
 }
 
-func newAttempts(now func() time.Time) *attempts {
-	return &attempts{now: now, free: map[netip.Prefix]time.Time{}, good: map[[sha256.Size]byte]bool{}}
+func newAttempts(proxies []netip.Prefix, now func() time.Time) *attempts {
+	return &attempts{now: now, proxies: proxies, free: map[netip.Prefix]time.Time{}, good: map[[sha256.Size]byte]bool{}}
 }
 
-// senderOf is the address that a request came from; of IPv6 the network of 64
-// bits, which is one customer's. What a proxy says about it is no proof.
-func senderOf(r *http.Request) netip.Prefix {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Prefix{} // all such are one
-	}
-	addr, bits := from.Addr().Unmap().WithZone(""), 32
-	if addr.Is6() {
-		bits = 64
-	}
-	network, _ := addr.Prefix(bits) // both have that many
+// senderOf is who a request came from: its address, and of IPv6 the network of
+// 64 bits, which is one customer's. Who has no address is one with all such.
+func (a *attempts) senderOf(r *http.Request) netip.Prefix {
+	addr := addressOf(r, a.proxies)
+	network, _ := addr.Prefix(min(addr.BitLen(), 64)) // has that many
 	return network
 }
 
@@ -99,7 +93,7 @@ func makeRoom[K comparable, V any](all map[K]V, over func(V) bool) {
 // token asks find whose token this is, unless the sender has no attempt left.
 // find answers nil or errUnauthorized where it is nobody's.
 func (a *attempts) token(r *http.Request, token string, find func() (*principal, error)) (*principal, error) {
-	from, sum := senderOf(r), sha256.Sum256([]byte(token))
+	from, sum := a.senderOf(r), sha256.Sum256([]byte(token))
 	a.mu.Lock()
 	known := a.good[sum]
 	a.mu.Unlock()
@@ -132,7 +126,7 @@ func (a *attempts) token(r *http.Request, token string, find func() (*principal,
 // from its address.
 func (s *Server) signInWrong(c *gin.Context, how string) (answered bool) {
 	s.signInFailed(c, how)
-	if err := s.guard.attempts.failed(senderOf(c.Request)); err != nil {
+	if err := s.guard.attempts.failed(s.guard.attempts.senderOf(c.Request)); err != nil {
 		s.failPage(c, err)
 		return true
 	}

@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -14,6 +15,8 @@ import (
 
 // Guessing ends at 429, on every way in; who has a good token isn't held up by
 // others of the same address.
+//
+// Attacks: 27.
 func TestWrongTokensAreHeldUp(t *testing.T) {
 	form := func(t *testing.T, s *handlerstest.Server, token string) *http.Response {
 		t.Helper()
@@ -98,5 +101,56 @@ func TestFaultsOfTheForgeAreNoAttempts(t *testing.T) {
 		if resp, _ := visit(t, c, request(t, "GET", s.URL+"/login/callback?code=down&state="+state)); resp.StatusCode != 500 {
 			t.Fatalf("try %d: got %d", i, resp.StatusCode)
 		}
+	}
+}
+
+// Attacks: 28.
+func TestWhereRequestsComeFrom(t *testing.T) {
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}
+	tests := []struct {
+		name, remote string
+		forwarded    []string
+		want         string
+	}{
+		{"no proxy", "203.0.113.9:5000", nil, "203.0.113.9"},
+		{"a stranger who says to be another", "203.0.113.9:5000", []string{"127.0.0.1"}, "203.0.113.9"},
+		{"a proxy", "10.0.0.1:5000", []string{"203.0.113.9"}, "203.0.113.9"},
+		{"a proxy, and what a stranger says", "10.0.0.1:5000", []string{"127.0.0.1, 203.0.113.9"}, "203.0.113.9"},
+		{"two proxies", "10.0.0.1:5000", []string{"198.51.100.7, 203.0.113.9", "192.0.2.1"}, "203.0.113.9"},
+		{"a proxy that says nothing", "10.0.0.1:5000", nil, "10.0.0.1"},
+		{"a proxy that says what is no address", "10.0.0.1:5000", []string{"203.0.113.9, unknown"}, "10.0.0.1"},
+		{"nobody but proxies", "10.0.0.1:5000", []string{"10.0.0.2"}, "10.0.0.2"},
+		{"IPv4 in IPv6", "[::ffff:10.0.0.1]:5000", []string{"::ffff:203.0.113.9"}, "203.0.113.9"},
+		{"a socket without address", "@", []string{"203.0.113.9"}, "invalid IP"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{"X-Forwarded-For": tt.forwarded}}
+			if got := handlers.AddressOf(r, proxies).String(); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// Behind a trusted proxy one guesser holds up nobody else.
+func TestGuessersBehindAProxy(t *testing.T) {
+	s := handlerstest.New(t, func(o *handlers.Options) {
+		o.Access.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	})
+	ask := func(from, token string) int {
+		resp, _ := visit(t, visitor(t), request(t, "GET", s.URL+"/api/v1/executions", set("Authorization", "Bearer "+token), set("X-Forwarded-For", from)))
+		return resp.StatusCode
+	}
+	for i := range 31 {
+		if got, want := ask("203.0.113.9", "guess"), 401; got != want && i < 30 {
+			t.Fatalf("guess %d: got %d", i, got)
+		}
+	}
+	if got := ask("203.0.113.9", "guess"); got != 429 {
+		t.Errorf("the guesser: got %d", got)
+	}
+	if got := ask("203.0.113.10", handlerstest.AdminToken); got != 200 {
+		t.Errorf("another: got %d", got)
 	}
 }

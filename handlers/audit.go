@@ -3,7 +3,6 @@ package handlers
 import (
 	"cmp"
 	"context"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -61,8 +60,8 @@ func (s *Server) note(c *gin.Context, p *principal, e access.Entry) {
 	}
 	e.At, e.Action, e.Target = s.Now().UTC(), c.Request.Method+" "+c.FullPath(), plain(c.Request.URL.Path)
 	e.From, e.Forwarded = c.Request.RemoteAddr, plain(c.GetHeader("X-Forwarded-For"))
-	if host, _, err := net.SplitHostPort(e.From); err == nil {
-		e.From = host
+	if from := addressOf(c.Request, s.Access.TrustedProxies); from.IsValid() {
+		e.From = from.String()
 	}
 	if p != nil {
 		e.Who, e.Via = p.name, p.via

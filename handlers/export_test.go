@@ -1,5 +1,8 @@
 package handlers
 
+// AddressOf is addressOf.
+var AddressOf = addressOf
+
 // Routes are all routes that the server has, as METHOD PATH.
 func (s *Server) Routes() []string {
 	var out []string

@@ -278,7 +278,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 			SessionKey:  derive(p.cfg, "sessions"), OpenReading: openReads, Agent: p.admission.AgentOf,
 			Tokens: p.store, Notes: p.store, Audit: p.store, Forges: p.forges.permissions(), Login: login,
 			Environment: p.environment,
-			Git:         p.host.Allowed,
+			Git:         p.host.Allowed, TrustedProxies: p.cfg.Proxies(),
 		},
 		Setup:  appSetup{p.cfg, p.forges.github},
 		Checks: p.checks(), QueueDepths: p.depths, Standing: p.standing, ExternalURL: p.cfg.ExternalURL, Version: version, Log: p.log,

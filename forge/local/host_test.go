@@ -1,9 +1,12 @@
 package local
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -217,6 +220,52 @@ func TestPushLimit(t *testing.T) {
 	w.commit(t, "x")
 	if out, err := w.try("push", "-q", "origin", "trunk"); err == nil || !strings.Contains(out, "413") {
 		t.Errorf("got %v: %s", err, out)
+	}
+}
+
+// What a body becomes counts, not what was sent: a few bytes of gzip can stand
+// for gigabytes.
+//
+// Attacks: 32.
+func TestCompressedBodiesAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.o.PushLimitBytes = 1 << 20
+	zipped := func(text string) []byte {
+		var out bytes.Buffer
+		z := gzip.NewWriter(&out)
+		_, _ = io.WriteString(z, text)
+		_ = z.Close()
+		return out.Bytes()
+	}
+	bomb, flush := zipped(strings.Repeat("0", 8<<20)), zipped("0000")
+	tests := []struct {
+		name, service, encoding string
+		body                    []byte
+		want                    int
+	}{
+		{"a push that grows", "git-receive-pack", "gzip", bomb, 413},
+		{"a fetch that grows", "git-upload-pack", "x-gzip", bomb, 413},
+		{"a bomb in a bomb", "git-upload-pack", "gzip, gzip", zipped(string(bomb)), 415},
+		{"another encoding", "git-receive-pack", "br", bomb, 415},
+		{"what is no gzip", "git-upload-pack", "gzip", []byte("0000"), 400},
+		{"what git sends", "git-upload-pack", "gzip", flush, 200},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequestWithContext(t.Context(), "POST", "/git/o/r.git/"+tt.service, bytes.NewReader(tt.body))
+			r.SetBasicAuth("x", testToken)
+			r.Header.Set("Content-Encoding", tt.encoding)
+			r.Header.Set("Content-Type", "application/x-"+tt.service+"-request")
+			answer := httptest.NewRecorder()
+			w.ServeHTTP(answer, r)
+			if answer.Code != tt.want {
+				t.Errorf("got %d %s, want %d", answer.Code, answer.Body, tt.want)
+			}
+		})
+	}
+	left, err := os.ReadDir(filepath.Join(w.o.Dir, "spool"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("%d files are left, %v", len(left), err)
 	}
 }
 

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -76,6 +77,7 @@ func (h *Host) Serve(w http.ResponseWriter, r *http.Request) {
 		defer os.Remove(body.Name())
 		defer body.Close()
 		r.Body, r.ContentLength, r.TransferEncoding = body, size, nil
+		r.Header.Del("Content-Encoding")
 	}
 	if s.receives {
 		h.receive(w, r, s, pusher{login: login, userAgent: r.UserAgent()})
@@ -168,16 +170,21 @@ func (h *Host) mayRead(given string, s service) bool {
 }
 
 // spool keeps the request's body in a file: a large push comes in chunks, which
-// CGI cannot pass on, and a slow one must not hold the repository's lock.
+// CGI cannot pass on, and a slow one must not hold the repository's lock. What
+// is compressed is so no longer there, and limitBytes holds for both.
 func (h *Host) spool(w http.ResponseWriter, r *http.Request, limitBytes int64) (*os.File, int64, error) {
 	if r.Method != http.MethodPost {
 		return nil, 0, nil
+	}
+	sent, err := decoded(http.MaxBytesReader(w, r.Body, limitBytes), r.Header.Get("Content-Encoding"))
+	if err != nil {
+		return nil, 0, err
 	}
 	f, err := os.CreateTemp(filepath.Join(h.o.Dir, "spool"), "push-")
 	if err != nil {
 		return nil, 0, err
 	}
-	size, err := io.Copy(f, http.MaxBytesReader(w, r.Body, limitBytes))
+	size, err := io.Copy(f, http.MaxBytesReader(w, sent, limitBytes))
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
@@ -187,7 +194,25 @@ func (h *Host) spool(w http.ResponseWriter, r *http.Request, limitBytes int64) (
 	return f, size, nil
 }
 
+var errEncoding = errors.New("want no Content-Encoding, or gzip")
+
+// decoded is a body as it was before its Content-Encoding. git sends long lists
+// of what it has in gzip.
+func decoded(body io.ReadCloser, encoding string) (io.ReadCloser, error) {
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return body, nil
+	case "gzip", "x-gzip":
+		return gzip.NewReader(body)
+	}
+	return nil, errEncoding
+}
+
 func refuseBody(w http.ResponseWriter, err error) {
+	if errors.Is(err, errEncoding) {
+		http.Error(w, err.Error(), http.StatusUnsupportedMediaType)
+		return
+	}
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		http.Error(w, "more than "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes", http.StatusRequestEntityTooLarge)
 		return

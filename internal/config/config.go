@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/deployer/fleet"
-	"github.com/slipway-ci/slipway/internal/outward"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -58,7 +57,8 @@ type Config struct {
 	// ChatPrefixOnly is for where another bot listens, too.
 	ChatPrefixOnly bool `yaml:"chat_prefix_only" env:"SLIPWAY_CHAT_PREFIX_ONLY" doc:"Whether only comments that begin with /slipway are read as commands, because another bot listens for the others."`
 
-	OpenReads string `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
+	TrustedProxies string `yaml:"trusted_proxies" env:"SLIPWAY_TRUSTED_PROXIES" doc:"Addresses and networks of the proxies in front, comma-separated, such as 10.0.0.0/8. What they say in X-Forwarded-For is taken for a request's origin, in the audit log and in the limit of wrong tokens."`
+	OpenReads      string `yaml:"open_reads" env:"SLIPWAY_OPEN_READS" doc:"Whether requests that name a loopback host and passed no proxy may read pages and API without signing in: yes, no, or auto, which means that the server listens on loopback and its external URL is there, too."`
 
 	Images           map[string]string  `yaml:"images" doc:"Aliases of images, such as aws/codebuild/standard:7.0, and what they stand for."`
 	ComputeTypes     map[string]Compute `yaml:"compute_types" doc:"Limits of containers by the names that projects use."`
@@ -135,23 +135,6 @@ type SecretStores struct {
 	EnvPrefix    string `yaml:"env_prefix" env:"SLIPWAY_SECRETS_ENV_PREFIX" doc:"Variables of the server that begin with this hold values, too: /app/db-password is PREFIX_APP_DB_PASSWORD, with the prefix ending in _."`
 	AWSRegion    string `yaml:"aws_region" env:"SLIPWAY_SECRETS_AWS_REGION" doc:"AWS region whose Parameter Store and Secrets Manager are asked last, with the server's own AWS credentials. Default: none is."`
 	AWSEndpoint  string `yaml:"aws_endpoint" env:"SLIPWAY_SECRETS_AWS_ENDPOINT" doc:"Address that stands in for both of AWS's services."`
-}
-
-// Requests are those of http actions.
-type Requests struct {
-	Allow string `yaml:"allow" env:"SLIPWAY_REQUESTS_ALLOW" doc:"Hosts, with their port or without, and networks such as 10.0.0.0/8, comma-separated, that http actions may reach although they are this host, private or link-local."`
-}
-
-// Allowed are the hosts of Allow.
-func (r Requests) Allowed() []string { return splitList(r.Allow) }
-
-func (r Requests) check() error {
-	for _, entry := range r.Allowed() {
-		if err := outward.CheckAllow(entry); err != nil {
-			return fmt.Errorf("requests.allow: %w", err)
-		}
-	}
-	return nil
 }
 
 // Prometheus answers the alarm and prometheus checks of pipelines.
@@ -329,7 +312,7 @@ func (c *Config) Check() error {
 	if c.Secrets.AWSEndpoint != "" && c.Secrets.AWSRegion == "" {
 		bad("secrets.aws_endpoint: needs aws_region")
 	}
-	errs = append(errs, c.Notifications.check(), c.Requests.check(), c.checkSignIn(), c.Runner.check(), c.checkProjects(), c.checkBuckets(), c.checkEnvironments(), c.checkGroups())
+	errs = append(errs, c.Notifications.check(), c.checkNetwork(), c.checkSignIn(), c.Runner.check(), c.checkProjects(), c.checkBuckets(), c.checkEnvironments(), c.checkGroups())
 	return errors.Join(errs...)
 }
 

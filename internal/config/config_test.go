@@ -110,6 +110,8 @@ func TestCheck(t *testing.T) {
 		{"log", func(c *Config) { c.Log = "loud" }},
 		{"engine", func(c *Config) { c.Engine = "podman" }},
 		{"open_reads", func(c *Config) { c.OpenReads = "maybe" }},
+		{"trusted_proxies", func(c *Config) { c.TrustedProxies = "10.0.0.1, nginx" }},
+		{"requests.allow", func(c *Config) { c.Requests.Allow = "10.0.0.0/99" }},
 		{"redis.durability", func(c *Config) { c.Redis.Durability = "" }},
 		{"runner.slots", func(c *Config) { c.Runner.Slots = 0 }},
 		{"runner.spare", func(c *Config) { c.Runner.Spare = -1 }},
