@@ -27,6 +27,8 @@ var (
 	wildRow        = regexp.MustCompile("(?m)^\\| (\\d+) \\| .+ \\| (`\\w+\\.Test.+) \\|$")
 	wildTestName   = regexp.MustCompile("`(\\w+\\.Test\\w+)`")
 	wildComment    = regexp.MustCompile(`(?m)^// In the wild: ([\d, ]+)\.\nfunc (Test\w+)\(`)
+	forgeRow       = regexp.MustCompile(`(?m)^\| (F\d\d) \| .+ \| (.+) \|$`)
+	testFunc       = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
 	testFileName   = regexp.MustCompile("`([^`]+_test\\.go)`")
 )
 
@@ -88,6 +90,32 @@ func TestPipelineConformanceIsComplete(t *testing.T) {
 			if name := fmt.Sprintf("%s%d", prefix, n); !found[name] {
 				t.Errorf("%s is left out", name)
 			}
+		}
+	}
+}
+
+// TestForgeConformanceIsComplete holds the page's cases of forges against the
+// tests that it names.
+func TestForgeConformanceIsComplete(t *testing.T) {
+	tests := map[string]bool{}
+	for _, file := range testFiles(t) {
+		for _, m := range testFunc.FindAllStringSubmatch(read(t, file), -1) {
+			tests[filepath.Base(filepath.Dir(file))+"."+m[1]] = true
+		}
+	}
+	found := map[string]bool{}
+	for _, row := range forgeRow.FindAllStringSubmatch(read(t, "docs/conformance.md"), -1) {
+		named := wildTestName.FindAllStringSubmatch(row[2], -1)
+		found[row[1]] = len(named) > 0
+		for _, n := range named {
+			if !tests[n[1]] {
+				t.Errorf("%s: there is no %s", row[1], n[1])
+			}
+		}
+	}
+	for n := 1; n <= 50; n++ {
+		if name := fmt.Sprintf("F%02d", n); !found[name] {
+			t.Errorf("%s is left out, or names no test", name)
 		}
 	}
 }
