@@ -38,13 +38,7 @@ func (s *step) start() {
 	}
 	s.touch(x)
 	if x.Gate != "" {
-		s.b.Executions-- // it is a remark at the forge, not an execution
-		x.Number = 0
-		status := Stopped
-		if in.Skip {
-			status = Skipped
-		}
-		s.end(x, status, x.Gate)
+		s.remark(x, in.Skip)
 		return
 	}
 	if s.overtaken(x) {
@@ -60,6 +54,20 @@ func (s *step) start() {
 	}
 	if s.supersedeOlderHeads(x); !x.Status.Ended() {
 		s.arrive(x, 0)
+	}
+}
+
+// remark ends what only tells the forge why nothing runs. The approval of a
+// stranger's commit isn't one of the next (forges reference 4.2).
+func (s *step) remark(x *Execution, skip bool) {
+	s.b.Executions-- // it is no execution
+	x.Number = 0
+	if skip {
+		s.end(x, Skipped, x.Gate)
+		return
+	}
+	if s.supersedeOlderHeads(x); !x.Status.Ended() {
+		s.end(x, Stopped, x.Gate)
 	}
 }
 
@@ -146,30 +154,37 @@ func (s *step) notePull(t Trigger) {
 	}
 }
 
-// pullChanged keeps the list of open pull requests, and ends the executions
-// of one that was closed or turned into a draft (forges reference 2.5).
+// pullChanged ends the executions of a pull request that was closed or turned
+// into a draft (forges reference 2.5). Only those of the repository itself are
+// listed.
 func (s *step) pullChanged() {
 	pr := s.e.Pull
-	if pr == nil || !pr.Internal() {
+	if pr == nil || pr.Internal() && !s.notePullChanged(pr) {
 		return
 	}
+	for _, id := range s.liveIDs() {
+		if x := s.b.Live[id]; x.Trigger.Pull != nil && x.Trigger.Pull.Number == pr.Number && !x.Trigger.Pull.UpdatedAt.After(pr.UpdatedAt) {
+			s.halt(s.execution(id), s.e.Reason, StopCancel)
+		}
+	}
+}
+
+// notePullChanged keeps the list of open pull requests, and reports whether the
+// event says that one is not open any more.
+func (s *step) notePullChanged(pr *forge.PullRequest) (gone bool) {
 	known := s.b.Pulls[pr.HeadRef]
 	if known.UpdatedAt.After(pr.UpdatedAt) {
-		return
+		return false
 	}
 	if s.e.PullOpened {
 		s.b.Pulls[pr.HeadRef] = OpenPull{Number: pr.Number, UpdatedAt: pr.UpdatedAt}
-		return
+		return false
 	}
 	s.forgetPulls()
 	if known.Number == pr.Number || known.Number == 0 {
 		s.b.Pulls[pr.HeadRef] = OpenPull{UpdatedAt: pr.UpdatedAt}
 	}
-	for _, id := range s.liveIDs() {
-		if x := s.b.Live[id]; x.Trigger.Pull != nil && x.Trigger.Pull.Number == pr.Number {
-			s.halt(s.execution(id), s.e.Reason, StopCancel)
-		}
-	}
+	return true
 }
 
 // rememberClosed is how long an event of a closed pull request may be late.

@@ -412,6 +412,47 @@ func TestClosedPullStopsItsExecutions(t *testing.T) {
 	}
 }
 
+// Forges reference, case 26: the approval of a stranger's commit ends with it.
+func TestC26AnApprovedCommitThatIsReplaced(t *testing.T) {
+	approved := func(t *testing.T) (*world, forge.PullRequest) {
+		w := newWorld(t)
+		pr := forge.PullRequest{Number: 7, HeadSHA: "aaa", HeadRef: "main", HeadRepoID: "666", BaseRepoID: "1", UpdatedAt: testTime}
+		w.send(Event{Type: StartRequested, Start: &Start{ID: "x1", Pipeline: f1(ParallelMode), Repo: w.b.Repo, Trigger: Trigger{SHA: "aaa", Pull: &pr}}})
+		if len(w.b.Pulls) != 0 {
+			t.Errorf("a stranger's branch is listed: %v", w.b.Pulls)
+		}
+		return w, pr
+	}
+	t.Run("pushed again", func(t *testing.T) {
+		w, pr := approved(t)
+		pr.HeadSHA, pr.UpdatedAt = "bbb", testTime.Add(time.Minute)
+		w.send(Event{Type: StartRequested, Start: &Start{ID: "x2", Pipeline: f1(ParallelMode), Repo: w.b.Repo, Gate: "needs approval", Trigger: Trigger{SHA: "bbb", Pull: &pr}}})
+		if got := w.all["x1"]; got.Status != Stopping || got.Reason != "superseded by bbb" {
+			t.Errorf("the approved commit's execution is %s, %q", got.Status, got.Reason)
+		}
+		if got := w.all["x2"]; got.Status != Stopped || got.Reason != "needs approval" {
+			t.Errorf("the next commit's remark is %s, %q", got.Status, got.Reason)
+		}
+	})
+	t.Run("heard of late", func(t *testing.T) {
+		w, pr := approved(t)
+		pr.HeadSHA, pr.UpdatedAt = "000", testTime.Add(-time.Minute)
+		w.send(Event{Type: StartRequested, Start: &Start{ID: "x0", Pipeline: f1(ParallelMode), Repo: w.b.Repo, Gate: "needs approval", Trigger: Trigger{SHA: "000", Pull: &pr}}})
+		w.send(Event{Type: PullChanged, Pull: &pr, Reason: "pull request #7 was closed"})
+		if got := w.all["x1"].Status; got != InProgress || w.all["x0"].Status != Superseded {
+			t.Errorf("the approved commit's execution is %s, the older remark %s", got, w.all["x0"].Status)
+		}
+	})
+	t.Run("closed", func(t *testing.T) {
+		w, pr := approved(t)
+		pr.UpdatedAt = testTime.Add(time.Minute)
+		w.send(Event{Type: PullChanged, Pull: &pr, Reason: "pull request #7 was closed"})
+		if got := w.all["x1"]; got.Status != Stopping || got.Reason != "pull request #7 was closed" || len(w.b.Pulls) != 0 {
+			t.Errorf("it is %s, %q; listed %v", got.Status, got.Reason, w.b.Pulls)
+		}
+	})
+}
+
 // Forges reference 2.4: deliveries arrive in any order.
 func TestLatePullEvents(t *testing.T) {
 	w := newWorld(t)

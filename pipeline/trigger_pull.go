@@ -47,7 +47,7 @@ func (o *Orchestrator) coveredByPull(ctx context.Context, e forge.Event, v Verdi
 // that start nothing.
 func (o *Orchestrator) notePull(ctx context.Context, d Delivery, e forge.Event) error {
 	opened := !e.Pull.Closed && !e.Pull.Draft
-	if !e.Pull.Internal() || (opened && e.Action != "opened" && e.Action != "reopened" && e.Action != "ready_for_review") {
+	if !e.Pull.Internal() && !e.Pull.Closed || opened && e.Action != "opened" && e.Action != "reopened" && e.Action != "ready_for_review" {
 		return nil
 	}
 	key := BoardKey(e.Repo, e.Repo.Slug(), DefaultPipeline)

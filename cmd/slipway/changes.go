@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -38,7 +39,8 @@ func (f *forges) Changed(ctx context.Context, e forge.Event) (forge.Changes, err
 }
 
 // pushed compares with the commit before, and a new branch with where it left
-// the default branch.
+// the default branch. A forced push has changed what it brings, and what it
+// takes away.
 func (f *forges) pushed(ctx context.Context, repo forge.Repo, p forge.PushEvent) (forge.Changes, error) {
 	compare := f.local.Compare
 	if a := f.asked(repo.Forge); a != nil {
@@ -48,9 +50,11 @@ func (f *forges) pushed(ctx context.Context, repo forge.Repo, p forge.PushEvent)
 	}
 	if strings.Trim(p.Before, "0") != "" {
 		out, err := compare(ctx, repo, p.Before, p.After)
-		if !errors.Is(err, forge.ErrNotFound) || !p.Forced {
+		if err != nil || !p.Forced {
 			return out, err
 		}
+		dropped, err := compare(ctx, repo, p.After, p.Before)
+		return forge.Changes{Paths: append(out.Paths, dropped.Paths...), Unknown: cmp.Or(out.Unknown, dropped.Unknown)}, err
 	}
 	if p.Ref == "refs/heads/"+repo.DefaultBranch || repo.DefaultBranch == "" {
 		return forge.Changes{Unknown: "it is the first push of the default branch"}, nil

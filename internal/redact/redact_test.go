@@ -16,6 +16,7 @@ import (
 
 func TestString(t *testing.T) {
 	token := "gh" + "s_" + strings.Repeat("aB3", 12)
+	long := "gh" + "s_1_" + "eyJ" + strings.Repeat("hbGciOi-JSUzI1_NiJ9.", 30) // forges reference, case 41
 	tests := []struct {
 		name    string
 		secrets []string
@@ -33,6 +34,7 @@ func TestString(t *testing.T) {
 		{"lines", []string{"line one\nline two\n\nx\n"}, "got: line two\nline one\n x", "got: ***\n***\n x"},
 		{"lines with CR", []string{"line one\r\nline two"}, "line one\nline two", "***\n***"},
 		{"token", nil, "x " + token + " y", "x *** y"},
+		{"a token of 600 bytes", nil, "x " + long + " y", "x *** y"},
 		{"token's word alone", nil, "ghs_short gh_ ghs_", "ghs_short gh_ ghs_"},
 		{"token in a URL", nil, "https://x-access-token:" + token + "@github.com", "https://x-access-token:***@github.com"},
 		{"surrounding blanks", []string{" hunter22\n"}, "hunter22", "***"},
