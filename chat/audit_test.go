@@ -61,6 +61,8 @@ func TestAuditOutage(t *testing.T) {
 
 // Strangers can't fill the log with what they are refused; those with rights
 // are noted all the same.
+//
+// Attacks: 37.
 func TestAuditOfStrangers(t *testing.T) {
 	w := newWorld()
 	for i := range 50 {

@@ -31,6 +31,7 @@ func brief(commands []Command, problems []Problem) []string {
 	return out
 }
 
+// Attacks: 11.
 func TestParse(t *testing.T) {
 	tests := []struct {
 		name, body string
@@ -96,6 +97,7 @@ func TestParsePrefixOnly(t *testing.T) {
 	}
 }
 
+// Attacks: 11.
 func TestParseRefusesWhole(t *testing.T) {
 	many := ""
 	for i := range commandsLimit + 1 {

@@ -331,6 +331,8 @@ func TestAnyOtherCommentIsLeftAlone(t *testing.T) {
 
 // A stranger's pull request: nobody tests it without naming the commit that
 // they have looked at, and only who may write does (forges reference 4.2).
+//
+// Attacks: 3.
 func TestStrangersNeedApprovalOfTheirCommit(t *testing.T) {
 	tests := []struct {
 		name, body string
@@ -462,6 +464,8 @@ func TestApprove(t *testing.T) {
 }
 
 // In a protected environment a comment deploys what its author can have seen.
+//
+// Attacks: 3.
 func TestDeployIsOfACommitThatWasSeen(t *testing.T) {
 	seen := func(sha string, at time.Time) pipeline.Execution {
 		x := ended("x1", "web", pipeline.Succeeded)
@@ -625,6 +629,8 @@ func TestCrashAfterTheDeedIsAnsweredWithTheDeed(t *testing.T) {
 }
 
 // Output of builds is attackers' text.
+//
+// Attacks: 36.
 func TestLogsStayWithinTheirFence(t *testing.T) {
 	w := newWorld()
 	w.log = "one\ntwo\n\x1b[31mred\x1b[0m\x07\n```\n</details> @everyone\n"

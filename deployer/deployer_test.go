@@ -477,6 +477,7 @@ func (s *stopper) Output(_ string, p []byte) {
 	}
 }
 
+// Attacks: 5.
 func TestSecretsAreMasked(t *testing.T) {
 	b := newBox(t)
 	spec := header + "hooks:\n  AfterInstall:\n    - location: a.sh\n"

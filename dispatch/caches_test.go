@@ -8,6 +8,8 @@ import (
 )
 
 // What an untrusted build saves lies where no trusted build looks.
+//
+// Attacks: 6.
 func TestCacheScopes(t *testing.T) {
 	scope := func(repo, project, execution string, trusted bool, pull int) string {
 		x := pipeline.Execution{ID: execution, Repo: forge.Repo{Forge: "github", ID: repo}, Trigger: pipeline.Trigger{Trusted: trusted}}

@@ -265,6 +265,8 @@ func TestClaim(t *testing.T) {
 }
 
 // A runner can't ask for deployments, nor for what isn't a class.
+//
+// Attacks: 10.
 func TestClaimOfAnotherKind(t *testing.T) {
 	for _, class := range []string{"deploy|production|", "*", "", "build", "build|x", "build|}x{|", "build|a|b|c", "build|\r\n|", "build||" + strings.Repeat("x", 300)} {
 		w := newWorld()
@@ -283,6 +285,8 @@ func TestClaimOfAnotherKind(t *testing.T) {
 
 // Every call of a worker that no longer holds the job is refused and changes
 // nothing.
+//
+// Attacks: 10.
 func TestStaleCallsAreRefused(t *testing.T) {
 	w := newWorld()
 	s := w.service()
@@ -419,6 +423,8 @@ func TestJobIsLostWhileTheOrderIsMade(t *testing.T) {
 }
 
 // A worker that names a foreign artifact as its own can't read it.
+//
+// Attacks: 10.
 func TestArtifactsOfOthers(t *testing.T) {
 	w := newWorld()
 	w.blobs["sum-of-theirs"], w.blobs["sum-of-input"] = "theirs", "input"

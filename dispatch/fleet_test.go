@@ -313,6 +313,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// Attacks: 10.
 func TestPartsOfOthers(t *testing.T) {
 	for _, ref := range []pipeline.JobRef{
 		{ID: "d-1.a", Class: "deploy|d-2|a"}, {ID: "d-1", Class: "deploy|d-1|"}, {ID: "d-1", Class: "build|d-1|a"}, {ID: "d-1"}, {ID: "d-10", Class: "deploy|d-1|a"},
@@ -323,6 +324,7 @@ func TestPartsOfOthers(t *testing.T) {
 	}
 }
 
+// Attacks: 10.
 func TestRegistration(t *testing.T) {
 	w := newFleetWorld(t, Group{})
 	in, err := w.admission.InviteAgent(t.Context(), map[string]string{"env": "prod"}, time.Hour)

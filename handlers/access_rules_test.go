@@ -110,6 +110,7 @@ func makeToken(t *testing.T, s *handlerstest.Server, json string) string {
 	return value
 }
 
+// Attacks: 39.
 func TestEveryRouteHasARight(t *testing.T) {
 	s := handlerstest.New(t, func(o *handlers.Options) { o.Git = http.NotFoundHandler() })
 	for _, route := range s.Handlers.Routes() {
@@ -176,6 +177,8 @@ func status(t *testing.T, c *http.Client, r *http.Request) int {
 }
 
 // TestWhoMayDoWhat walks all routes with everybody.
+//
+// Attacks: 39.
 func TestWhoMayDoWhat(t *testing.T) {
 	s := people(t)
 	s.Allow("reader", "harbour/crane", forge.Read)
@@ -249,6 +252,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 }
 
 // TestListsLeaveOut: nobody learns of what they may not read.
+//
+// Attacks: 39.
 func TestListsLeaveOut(t *testing.T) {
 	s := people(t)
 	s.Allow("reader", "harbour/crane", forge.Read)

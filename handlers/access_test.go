@@ -29,6 +29,7 @@ func token(value string) func(*http.Request) { return set("Authorization", "Bear
 
 func host(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 
+// Attacks: 29.
 func TestAccess(t *testing.T) {
 	sample := handlerstest.FailedExecution
 	open := func(o *handlers.Options) { o.Access.OpenReading = true }
@@ -99,6 +100,8 @@ func TestAccess(t *testing.T) {
 
 // TestSessions signs in with a ticket and tries what a foreign page could do
 // with the cookie.
+//
+// Attacks: 23.
 func TestSessions(t *testing.T) {
 	s := handlerstest.New(t)
 	s.AddExecution(pipeline.Execution{ID: "x", Status: pipeline.InProgress})

@@ -183,6 +183,7 @@ func TestLogParts(t *testing.T) {
 	}
 }
 
+// Attacks: 20.
 func TestArtifactsAreDownloads(t *testing.T) {
 	s := handlerstest.New(t)
 	page := []byte("<script>alert(1)</script>")

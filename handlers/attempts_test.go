@@ -134,6 +134,8 @@ func TestWhereRequestsComeFrom(t *testing.T) {
 }
 
 // Behind a trusted proxy one guesser holds up nobody else.
+//
+// Attacks: 28.
 func TestGuessersBehindAProxy(t *testing.T) {
 	s := handlerstest.New(t, func(o *handlers.Options) {
 		o.Access.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}

@@ -313,6 +313,8 @@ func TestPeopleApproveOnPages(t *testing.T) {
 
 // TestPageLoadsNothingForeign checks the policy by what the browser reports:
 // no violation, no request to another host, little weight.
+//
+// Attacks: 20.
 func TestPageLoadsNothingForeign(t *testing.T) {
 	s := sampled(t, openReading)
 	ctx := browser(t)

@@ -64,6 +64,8 @@ var push = []byte(`{"ref":"refs/heads/main","repository":{"full_name":"harbour/c
 
 // TestReceiverAnswers are the conformance cases of the forges reference,
 // section 9, as far as the receiver answers them.
+//
+// Attacks: 7.
 func TestReceiverAnswers(t *testing.T) {
 	form := []byte("payload=" + url.QueryEscape(string(push)))
 	large := bytes.Repeat([]byte(" "), 26<<20)
@@ -208,6 +210,8 @@ func TestLargeBodiesGoToTheBlobStore(t *testing.T) {
 }
 
 // TestSlowBody sends half a body over a bare connection.
+//
+// Attacks: 34.
 func TestSlowBody(t *testing.T) {
 	if testing.Short() {
 		return

@@ -34,6 +34,8 @@ func begun(t *testing.T, s *handlerstest.Server, next string) (*http.Client, str
 
 // TestSignInAtTheForge tries what a browser, and who sits between, may do with
 // the way through the forge.
+//
+// Attacks: 40.
 func TestSignInAtTheForge(t *testing.T) {
 	s := people(t)
 	back := func(c *http.Client, query string) (int, []*http.Cookie, string) {
@@ -84,6 +86,7 @@ func TestSignInAtTheForge(t *testing.T) {
 	}
 }
 
+// Attacks: 25.
 func TestSignInLeadsNowhereElse(t *testing.T) {
 	s := people(t)
 	for _, next := range []string{"//evil.example/", `/\evil.example`, "https://evil.example/", "/\t/evil.example", "javascript:alert(1)", "evil.example", "/%0d%0aSet-Cookie: a=b\r\n", ""} {
@@ -97,6 +100,8 @@ func TestSignInLeadsNowhereElse(t *testing.T) {
 
 // TestSessionIsNew: a session that somebody planted is worth nothing after the
 // sign-in, and the ID is never taken from the browser.
+//
+// Attacks: 23.
 func TestSessionIsNew(t *testing.T) {
 	s := people(t)
 	c, state := begun(t, s, "/")
@@ -147,6 +152,8 @@ func sessionOf(t *testing.T, s *handlerstest.Server, c *http.Client) *http.Cooki
 
 // TestForeignPagesWriteNothing tries every write with a person's cookie from
 // another site.
+//
+// Attacks: 24.
 func TestForeignPagesWriteNothing(t *testing.T) {
 	s := people(t)
 	root := signInAs(t, s, "root")
@@ -177,6 +184,8 @@ func TestForeignPagesWriteNothing(t *testing.T) {
 }
 
 // TestPathsThatLookAlike: no spelling of a path gets round its right.
+//
+// Attacks: 26.
 func TestPathsThatLookAlike(t *testing.T) {
 	s := people(t)
 	x := handlerstest.GoodExecution
@@ -198,6 +207,8 @@ func TestPathsThatLookAlike(t *testing.T) {
 
 // TestAudit: every write and sign-in is noted, with who and how it went; no
 // secret is, neither there nor in the log.
+//
+// Attacks: 30.
 func TestAudit(t *testing.T) {
 	var log bytes.Buffer
 	s := people(t, func(o *handlers.Options) {
@@ -262,6 +273,8 @@ func TestAudit(t *testing.T) {
 
 // TestStrangersDontFillTheAuditLog: what strangers cause is bounded, and keeps
 // nobody else's entry out.
+//
+// Attacks: 37.
 func TestStrangersDontFillTheAuditLog(t *testing.T) {
 	s := people(t)
 	for range 100 {
@@ -275,6 +288,8 @@ func TestStrangersDontFillTheAuditLog(t *testing.T) {
 }
 
 // TestSecureCookies: with HTTPS the session's cookie is this very host's.
+//
+// Attacks: 23.
 func TestSecureCookies(t *testing.T) {
 	s := handlerstest.New(t, func(o *handlers.Options) { o.ExternalURL = "https://ci.example.com" })
 	resp, _ := visit(t, visitor(t), request(t, "GET", s.URL+s.Handlers.SignInPath()))

@@ -70,6 +70,7 @@ func TestTitles(t *testing.T) {
 	}
 }
 
+// Attacks: 36.
 func TestRenderGolden(t *testing.T) {
 	hostile := failed(sample("x1"), pipeline.BuildFailed, pipeline.JobFailed, "no @team, <img src=x> or [link](https://evil.example) `code`")
 	hostile.Pipeline.Stages[1].Actions[0].Name, hostile.Stages[1].Actions[0].Name = "a|b\n::set-env", "a|b\n::set-env"

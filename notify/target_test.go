@@ -367,6 +367,8 @@ func TestApprovalAndDeployment(t *testing.T) {
 }
 
 // No secret that the configuration knows gets out in a message.
+//
+// Attacks: 5.
 func TestMessagesAreMasked(t *testing.T) {
 	target := NewTarget(nil, nil, nil, TargetOptions{Mask: func(s string) string { return strings.ReplaceAll(s, "hunter2", "***") }})
 	m := target.masked(Message{Subject: "set hunter2", Problem: "hunter2?", Tail: []string{"p=hunter2"}, Detail: json.RawMessage(`{"a":"hunter2"}`)})

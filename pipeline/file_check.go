@@ -277,7 +277,7 @@ func (r *reader) chosenByOthers(t text) {
 		return
 	}
 	_, _ = Expand(t.value, func(namespace, key string) (string, bool) { // its mistakes were reported
-		if namespace == r.source.namespace && slices.Contains(othersKeys, key) {
+		if _, _, another := r.sourceReference(namespace, key); (another || namespace == r.source.namespace) && slices.Contains(othersKeys, key) {
 			r.f.Report(t.at, specfile.Problem{Severity: specfile.Warning, Code: spDoubtful,
 				Message: fmt.Sprintf("%s: #{%s.%s} is chosen by whoever pushes, and the shell would run what is in it", t.where, namespace, key),
 				Hint:    "pass it in env, and write \"$NAME\" in the command"})

@@ -23,6 +23,8 @@ func groupsOf(groups ...string) FilterGroups {
 }
 
 // CodeBuild reference 8.1 and its cases C40 and C45.
+//
+// Attacks: 1.
 func TestFilterGroups(t *testing.T) {
 	c40 := groupsOf("EVENT PUSH\nHEAD_REF ^refs/heads/main$", "EVENT PULL_REQUEST_CREATED\nBASE_REF ^refs/heads/main$\nFILE_PATH not ^docs/")
 	push := func(ref string) forge.Event {
@@ -83,6 +85,7 @@ func TestFilterGroupsOfUnknownFiles(t *testing.T) {
 	}
 }
 
+// Attacks: 1.
 func TestMistakesInFilterGroups(t *testing.T) {
 	for groups, want := range map[string]string{
 		"HEAD_REF main":                         "[0]: want an EVENT filter in every group",

@@ -211,6 +211,7 @@ func (m *memory) try(t *testing.T, id string, e forge.Event) (Decision, error) {
 	return m.orchestrator().Delivery(t.Context(), Delivery{Forge: "github", ID: id})
 }
 
+// Attacks: 35.
 func TestDeliveryTwiceStartsOnce(t *testing.T) {
 	m := newMemory()
 	first := m.deliver(t, "d1", pushed("x"))
@@ -265,6 +266,8 @@ func TestPushIsCoveredByItsPull(t *testing.T) {
 
 // Nothing of a fork runs, nothing is listed, and the forge is told why. What
 // would run is looked up on the base branch, never at the fork's commit.
+//
+// Attacks: 4.
 func TestForkIsGated(t *testing.T) {
 	for _, head := range []string{"666", ""} {
 		m := newMemory()
@@ -299,6 +302,8 @@ func TestForkOfARepositoryWithoutPipelines(t *testing.T) {
 }
 
 // Pressing a button at a remark doesn't open the gate.
+//
+// Attacks: 4.
 func TestRerunOfAGatedPullStaysGated(t *testing.T) {
 	m := newMemory()
 	m.deliver(t, "p1", pulled("opened", "666"))
@@ -510,6 +515,7 @@ func TestRelayFailureIsNotTheEventsFailure(t *testing.T) {
 	}
 }
 
+// Attacks: 8.
 func TestUnreadableDelivery(t *testing.T) {
 	m := newMemory()
 	m.eventErr = errors.New("invalid character 'x'")

@@ -161,6 +161,8 @@ func TestSilentServer(t *testing.T) {
 
 // TestDurability: the modes, and that each write waits where the server can say
 // that it is on disk.
+//
+// Attacks: 12.
 func TestDurability(t *testing.T) {
 	t.Run("a server that syncs always", func(t *testing.T) {
 		in := queue.NewInbox(queuetest.Start(t).Client, queue.InboxOptions{}, discard)

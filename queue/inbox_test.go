@@ -9,6 +9,7 @@ import (
 	"github.com/slipway-ci/slipway/queue/queuetest"
 )
 
+// Attacks: 8.
 func TestInbox(t *testing.T) {
 	queuetest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
 		queuetest.TestInbox(t, func(t *testing.T) redis.UniversalClient {

@@ -100,6 +100,7 @@ func TestBuildOrders(t *testing.T) {
 // TestWebhookVariables fixes what a build is told of its trigger: C42, a push
 // that makes a branch, and C43, a pull request.
 //
+// Attacks: 15.
 // In the wild: 21.
 func TestWebhookVariables(t *testing.T) {
 	o := shopOrders()
@@ -140,6 +141,7 @@ func TestWebhookVariables(t *testing.T) {
 	}
 }
 
+// Attacks: 15.
 func TestOrdersOfCommands(t *testing.T) {
 	o := shopOrders()
 	x := shop(

@@ -16,6 +16,8 @@ import (
 
 // Whoever began a body and never ended it held a connection for ever, signed in
 // or not.
+//
+// Attacks: 34.
 func TestSlowBodiesAreGivenUp(t *testing.T) {
 	limits := bodyLimits{whole: 500 * time.Millisecond, stall: 2 * time.Second}
 	tests := []struct {

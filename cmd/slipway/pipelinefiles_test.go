@@ -134,6 +134,8 @@ func TestPipelinesOfOneNameInTwoFiles(t *testing.T) {
 }
 
 // An outsider's pull request must not choose what runs.
+//
+// Attacks: 4.
 func TestAForksPipelineFileIsTheBases(t *testing.T) {
 	files := commits{
 		"head:.slipway/x.yml": oneStage("theirs", "  - {run: x, commands: [steal]}\n"),

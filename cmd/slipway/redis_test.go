@@ -295,6 +295,8 @@ func TestDataFolderIsLocked(t *testing.T) {
 }
 
 // The in-process Redis is for this process alone.
+//
+// Attacks: 12.
 func TestInProcessRedisAsksForAPassword(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	e := embedded(t, t.TempDir())

@@ -8,6 +8,7 @@ import (
 	"testing"
 )
 
+// Attacks: 19.
 func TestScratchRemovesWhatDeadProcessesLeft(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "builds")
 	dead, err := openScratch(dir)

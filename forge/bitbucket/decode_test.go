@@ -189,6 +189,7 @@ func TestRefusesWhatIsNoEvent(t *testing.T) {
 	}
 }
 
+// Attacks: 9.
 // In the wild: 48.
 func TestVerify(t *testing.T) {
 	body := []byte("Hello, World!")

@@ -322,6 +322,7 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
+// Attacks: 1.
 func TestC41CloneToken(t *testing.T) {
 	w := newWorld(t, forgetest.Options{}, Options{})
 	value, expires, err := w.client.Token(t.Context(), 0, w.repo, nil)
@@ -423,6 +424,7 @@ func TestRejected(t *testing.T) {
 	}
 }
 
+// Attacks: 30.
 func TestErrorsTellNoSecret(t *testing.T) {
 	w := newWorld(t, forgetest.Options{}, Options{Token: "ghp_verysecret"})
 	for _, status := range []int{http.StatusUnauthorized, http.StatusBadGateway, http.StatusUnprocessableEntity} {

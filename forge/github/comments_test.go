@@ -105,6 +105,7 @@ func jsonNumber(t *testing.T, n int64) string {
 	return string(data)
 }
 
+// Attacks: 3.
 func TestDecodeComments(t *testing.T) {
 	r := forgetest.Repo{ID: 42, Owner: "octo", Name: "hello"}
 	payload := forgetest.CommentPayload(r, forgetest.Pull{Number: 7}, forgetest.Comment{ID: 5, Body: "/test", Login: "alice"})

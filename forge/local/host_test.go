@@ -214,6 +214,7 @@ func TestLargePush(t *testing.T) {
 	}
 }
 
+// Attacks: 32.
 func TestPushLimit(t *testing.T) {
 	w := newWorld(t)
 	w.o.PushLimitBytes = 100
@@ -321,6 +322,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// Attacks: 26.
 func TestNamesAndPaths(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range [][2]string{{"..", "r"}, {"o", ".."}, {"o", "a/b"}, {"o", ""}, {"o", "r.git"}, {"o.git", "r"}, {".o", "r"}, {"-o", "r"}, {"o", "a b"}} {
@@ -443,6 +445,7 @@ func TestPushIsAcknowledgedOnceRecorded(t *testing.T) {
 	}
 }
 
+// Attacks: 14.
 func TestHooksDoNotRun(t *testing.T) {
 	w := newWorld(t)
 	hooks := filepath.Join(w.repoDir("o", "r"), "hooks")

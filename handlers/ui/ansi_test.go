@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// Attacks: 20, 22.
 func TestRenderer(t *testing.T) {
 	tests := []struct {
 		name, in string

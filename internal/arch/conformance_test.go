@@ -29,6 +29,8 @@ var (
 	wildComment    = regexp.MustCompile(`(?m)^// In the wild: ([\d, ]+)\.\nfunc (Test\w+)\(`)
 	forgeRow       = regexp.MustCompile(`(?m)^\| (F\d\d) \| .+ \| (.+) \|$`)
 	testFunc       = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	attackRow      = regexp.MustCompile("(?m)^\\| A(\\d+) \\| .+ \\| .+ \\| (`\\w+\\.Test.+) \\|$")
+	attackComment  = regexp.MustCompile(`(?m)^// Attacks: ([\d, ]+)\.\n(?://.*\n)*func (Test\w+)\(`)
 	testFileName   = regexp.MustCompile("`([^`]+_test\\.go)`")
 )
 
@@ -122,28 +124,37 @@ func TestForgeConformanceIsComplete(t *testing.T) {
 
 // TestInTheWildIsComplete holds the page's findings against the comments of
 // the tests that prove them, in both directions.
-func TestInTheWildIsComplete(t *testing.T) {
+func TestInTheWildIsComplete(t *testing.T) { holdPage(t, wildComment, wildRow, 51) }
+
+// TestAttacksAreWithstood holds the page's attacks against the comments of the
+// tests that show them withstood, in both directions.
+func TestAttacksAreWithstood(t *testing.T) { holdPage(t, attackComment, attackRow, 40) }
+
+// holdPage compares the page's rows, which are numbered up to last, with the
+// comments of tests that name those numbers.
+func holdPage(t *testing.T, comment, row *regexp.Regexp, last int) {
+	t.Helper()
 	proved := map[string][]string{}
 	for _, file := range testFiles(t) {
-		for _, m := range wildComment.FindAllStringSubmatch(read(t, file), -1) {
+		for _, m := range comment.FindAllStringSubmatch(read(t, file), -1) {
 			for number := range strings.SplitSeq(m[1], ", ") {
 				proved[number] = append(proved[number], filepath.Base(filepath.Dir(file))+"."+m[2])
 			}
 		}
 	}
 	told := map[string][]string{}
-	for _, row := range wildRow.FindAllStringSubmatch(read(t, "docs/conformance.md"), -1) {
-		for _, m := range wildTestName.FindAllStringSubmatch(row[2], -1) {
-			told[row[1]] = append(told[row[1]], m[1])
+	for _, r := range row.FindAllStringSubmatch(read(t, "docs/conformance.md"), -1) {
+		for _, m := range wildTestName.FindAllStringSubmatch(r[2], -1) {
+			told[r[1]] = append(told[r[1]], m[1])
 		}
 	}
 	sorted := cmpopts.SortSlices(strings.Compare)
 	if diff := cmp.Diff(proved, told, sorted); diff != "" {
 		t.Errorf("docs/conformance.md differs from the tests' comments (-comments +page):\n%s", diff)
 	}
-	for n := 1; n <= 51; n++ {
+	for n := 1; n <= last; n++ {
 		if told[strconv.Itoa(n)] == nil {
-			t.Errorf("finding %d is left out", n)
+			t.Errorf("row %d is left out", n)
 		}
 	}
 }

@@ -166,6 +166,7 @@ func TestFollowPacksWhatALinkPointsTo(t *testing.T) {
 	}
 }
 
+// Attacks: 18.
 func TestPackRefuses(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o600); err != nil {
@@ -222,6 +223,7 @@ func tarFile(name, content string, mode int64) tar.Header {
 	return tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, PAXRecords: map[string]string{"SLIPWAY.content": content}}
 }
 
+// Attacks: 18.
 func TestUnpackRefuses(t *testing.T) {
 	link := func(name, to string) tar.Header {
 		return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}
@@ -278,6 +280,7 @@ func TestUnpackDropsSpecialBitsAndKeepsFoldersWritable(t *testing.T) {
 	}
 }
 
+// Attacks: 18.
 func TestLaterEntryWinsWithoutWritingThroughALink(t *testing.T) {
 	data := tarOf(t, tarFile("a", "old", 0), tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "a"},
 		tar.Header{Typeflag: tar.TypeLink, Name: "h", Linkname: "a"}, tarFile("l", "new", 0), tarFile("h", "new", 0))
@@ -291,6 +294,7 @@ func TestLaterEntryWinsWithoutWritingThroughALink(t *testing.T) {
 	}
 }
 
+// Attacks: 31.
 func TestLimits(t *testing.T) {
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)

@@ -74,6 +74,7 @@ func TestRefusalsKeepTheirKind(t *testing.T) {
 	}
 }
 
+// Attacks: 30.
 func TestTokenStaysHome(t *testing.T) {
 	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("the redirect was followed with %q", r.Header.Get("Authorization"))

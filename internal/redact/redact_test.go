@@ -49,6 +49,7 @@ func TestString(t *testing.T) {
 	}
 }
 
+// Attacks: 5, 16.
 func TestEncodedForms(t *testing.T) {
 	secret := "p\"4ss/w+rd & <söme> \\thing?~"
 	m := New(secret)
@@ -78,6 +79,7 @@ func TestEncodedForms(t *testing.T) {
 	}
 }
 
+// Attacks: 16.
 func TestWrappedBase64(t *testing.T) {
 	var secret strings.Builder
 	for range 200 {
@@ -162,6 +164,7 @@ func secretText(alphabet string, low, high int) *rapid.Generator[string] {
 	})
 }
 
+// Attacks: 16.
 func TestSplitsDoNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		alphabet := rapid.SampledFrom([]string{"ab", "abc\n", "gh_os.", "aYWJj=/+"}).Draw(t, "alphabet")

@@ -21,6 +21,7 @@ func host(t *testing.T, raw string) string {
 	return u.Host
 }
 
+// Attacks: 30.
 func TestTriesAgain(t *testing.T) {
 	var keys []string
 	var body string

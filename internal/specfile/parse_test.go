@@ -63,6 +63,7 @@ func TestParseAccepts(t *testing.T) {
 	}
 }
 
+// Attacks: 33.
 func TestParseCaps(t *testing.T) {
 	if got := Parse([]byte(strings.Repeat("#", 300<<10)), Options{}).Problems(); got.Err("f") == nil {
 		t.Error("a file over the size limit is accepted")

@@ -505,6 +505,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// Attacks: 8.
 func TestPanicEndsItsJobOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer("bad", "good")

@@ -149,6 +149,7 @@ func TestSign(t *testing.T) {
 	}
 }
 
+// Attacks: 36.
 func TestSlackWebhook(t *testing.T) {
 	base, got := serve(t, says("ok"))
 	s := NewSlackWebhook(Network{}, base+"/services/T/B/secret")

@@ -149,6 +149,7 @@ func TestNULIsRefused(t *testing.T) {
 	}
 }
 
+// Attacks: 38.
 func TestReservedNames(t *testing.T) {
 	parse(t, "version: 0.2\nenv: {variables: {CODEBUILD_CONFIG_AUTO_DISCOVER: false}}\nphases:\n")
 	for _, block := range []string{"variables", "parameter-store", "secrets-manager"} {

@@ -31,6 +31,8 @@ func build(t testing.TB, e *docker.Engine, image string, commands ...string) (pi
 
 // A build must not reach the host's addresses (design: Isolation), which is
 // where Redis, the Docker engine and the server listen.
+//
+// Attacks: 12.
 func TestBuildsCannotReachTheHost(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("the rules need root")
@@ -80,6 +82,7 @@ func TestBuildsCannotReachTheHost(t *testing.T) {
 	}
 }
 
+// Attacks: 13.
 func TestBuildsHaveFewRights(t *testing.T) {
 	image := runnertest.BusyboxImage(t)
 	e := open(t)
@@ -115,6 +118,8 @@ func TestImageWithoutShell(t *testing.T) {
 
 // A runner that is gone leaves no container: its end of standard input closes.
 // What it can't take away any more, the next one on the same data folder does.
+//
+// Attacks: 19.
 func TestReap(t *testing.T) {
 	image := runnertest.BusyboxImage(t)
 	data := t.TempDir()

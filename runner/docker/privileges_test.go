@@ -14,6 +14,8 @@ import (
 )
 
 // What a container may do: the settings that the Docker engine is sent.
+//
+// Attacks: 13.
 func TestPrivileges(t *testing.T) {
 	some := docker.Options{Capabilities: []string{"SYS_ADMIN", "NET_ADMIN"}, Limits: pipeline.Limits{Processes: 10}}
 	every := docker.Options{Limits: some.Limits}

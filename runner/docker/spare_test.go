@@ -52,6 +52,8 @@ func TestSpareServesTheNextBuild(t *testing.T) {
 // A network whose container is gone serves a later build: making one and
 // removing it costs the engine as much as a build. No two builds are on one at
 // a time, and what was on it once is gone.
+//
+// Attacks: 19.
 func TestNetworksAreLentAgain(t *testing.T) {
 	image := runnertest.BusyboxImage(t)
 	e := sparing(t)

@@ -56,6 +56,7 @@ func TestC37(t *testing.T) {
 	}
 }
 
+// Attacks: 31.
 func TestLimits(t *testing.T) {
 	many := "<testsuite>" + strings.Repeat(`<testcase name="p"/>`, 10) + `<testcase name="f"><failure/></testcase></testsuite>`
 	got, err := read(buildspec.JUnitXML, report.Options{KeptBytes: 650}, many)
@@ -79,6 +80,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Attacks: 31.
 // In the wild: 49, 50.
 func TestMistakes(t *testing.T) {
 	tests := []struct {
@@ -233,6 +235,7 @@ func TestReadFound(t *testing.T) {
 	}
 }
 
+// Attacks: 5.
 func TestNoSecretStays(t *testing.T) {
 	mask := func(s string) string { return strings.ReplaceAll(s, "hunter22", "***") }
 	r := report.New("hunter22", buildspec.JUnitXML, report.Options{Mask: mask})

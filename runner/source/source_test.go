@@ -28,6 +28,7 @@ func store(t *testing.T, o source.Options) *source.Store {
 	return s
 }
 
+// Attacks: 30.
 func TestCheckoutLeavesNoCredentials(t *testing.T) {
 	testenv.Need(t, "git")
 	o := runnertest.Served(t, runnertest.Repo(t, map[string]string{"a/b": "text", "buildspec.yml": "x"}))
@@ -51,6 +52,7 @@ func TestCheckoutLeavesNoCredentials(t *testing.T) {
 	}
 }
 
+// Attacks: 14, 30.
 func TestMistakesOfUsersNameTheCommitAndNoSecret(t *testing.T) {
 	testenv.Need(t, "git")
 	good := runnertest.Served(t, runnertest.Repo(t, map[string]string{"a": "b"}))
@@ -199,5 +201,53 @@ func TestResolve(t *testing.T) {
 		if sha, _, err := s.Resolve(t.Context(), o, name); !errors.As(err, &mistake) {
 			t.Errorf("%q: got %s, %v", name, sha, err)
 		}
+	}
+}
+
+// A repository of a stranger runs nothing when it is fetched and laid out: no
+// hook, no filter, no submodule, and no name that looks like an option.
+//
+// Attacks: 14.
+func TestHostileRepositoryRunsNothing(t *testing.T) {
+	testenv.Need(t, "git")
+	box := t.TempDir()
+	ran := filepath.Join(box, "ran")
+	o := runnertest.Repo(t, map[string]string{
+		".gitmodules":                "[submodule \"x\"]\n\tpath = sub\n\turl = ext::sh -c \"touch " + ran + "\"\n\tupdate = !touch " + ran + "\n",
+		".gitattributes":             "* filter=evil diff=evil\n",
+		".githooks/post-checkout":    "#!/bin/sh\ntouch " + ran + "\n",
+		"--upload-pack=touch " + "x": "text",
+		"-rf":                        "text",
+	})
+	dir := o.URL
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	runnertest.Git(t, dir, "add", "--", "link")
+	runnertest.Git(t, dir, "update-index", "--add", "--cacheinfo", "160000,"+o.SHA+",sub")
+	runnertest.Git(t, dir, "config", "filter.evil.smudge", "touch "+ran)
+	runnertest.Git(t, dir, "commit", "--quiet", "--message=hostile")
+	o.SHA = strings.TrimSpace(runnertest.Git(t, dir, "rev-parse", "HEAD"))
+	hooks := filepath.Join(dir, ".git", "hooks")
+	for _, name := range []string{"pre-upload", "post-checkout", "reference-transaction", "post-index-change"} {
+		if err := os.WriteFile(filepath.Join(hooks, name), []byte("#!/bin/sh\ntouch "+ran+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := filepath.Join(box, "checkout")
+	if err := store(t, source.Options{AllowFile: true}).Checkout(t.Context(), o, to); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(ran); err == nil {
+		t.Error("something of the repository ran")
+	}
+	if at, err := os.Readlink(filepath.Join(to, "link")); at != "/etc/passwd" {
+		t.Errorf("the link became %q, %v", at, err)
+	}
+	if left, err := os.ReadDir(filepath.Join(to, "sub")); err == nil && len(left) > 0 {
+		t.Errorf("the submodule was fetched: %v", left)
+	}
+	if _, err := os.Stat(filepath.Join(to, "-rf")); err != nil {
+		t.Error(err)
 	}
 }

@@ -237,6 +237,7 @@ func TestTampering(t *testing.T) {
 	}
 }
 
+// Attacks: 26.
 func TestKeys(t *testing.T) {
 	first, second := blobs.Options{Keys: [][32]byte{key}}, blobs.Options{Keys: [][32]byte{otherKey}}
 	opens := func(t *testing.T, address string, o blobs.Options, want error) {

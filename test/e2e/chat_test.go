@@ -230,6 +230,8 @@ func (s *system) awaitBuilt(t *testing.T, id string) {
 // TestStrangersCommit lets one commit of a fork be built: with the base
 // branch's pipeline, without what the project's builds are given, and not the
 // commit that comes after it.
+//
+// Attacks: 3.
 func TestStrangersCommit(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, setup{runners: []string{"host"}, slots: 2, config: chatConfig})

@@ -19,6 +19,8 @@ const mallory = "mallory"
 // whose build would leave a mark on this host. The commit can be fetched from
 // the base repository, as GitHub's are.
 // C44 of the CodeBuild reference: nothing of it runs before somebody approves.
+//
+// Attacks: 4.
 func TestForkAttack(t *testing.T) {
 	s := shared(t)
 	r := s.repo(t, owner, "attacked")
