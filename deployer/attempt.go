@@ -256,7 +256,8 @@ func (a *attempt) carryOut(ctx context.Context, name string, w eventWork) error 
 	case Install:
 		return a.install(ctx)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, a.d.eventTimeout, pipeline.ErrTimedOut)
+	ctx, cancel := context.WithTimeoutCause(ctx, a.d.eventTimeout,
+		fmt.Errorf("a lifecycle event has %s for all of its scripts: %w", a.d.eventTimeout, pipeline.ErrTimedOut))
 	defer cancel()
 	r := runner{d: a.d, archive: w.archive, env: a.environment(name, w), log: a.log, warn: a.warn}
 	for _, s := range w.scripts {

@@ -224,8 +224,8 @@ func TestTimeoutEndsTheWholeGroup(t *testing.T) {
 func TestEventTimeLimit(t *testing.T) {
 	b := newBox(t)
 	b.d.eventTimeout = 200 * time.Millisecond
-	r, _ := b.fails("d-1", "ScriptTimedOut", hook("sleep 60", ""))
-	if lastRun(r).Status != pipeline.DeploymentFailed {
+	r, err := b.fails("d-1", "ScriptTimedOut", hook("sleep 60", ""))
+	if lastRun(r).Status != pipeline.DeploymentFailed || !strings.Contains(err.Msg, "a lifecycle event has 200ms for all of its scripts") {
 		t.Errorf("got %+v", lastRun(r))
 	}
 }

@@ -95,7 +95,8 @@ func (a *Agent) recover(ctx context.Context) error {
 
 // deploy does one deployment and says how it ended.
 func (a *Agent) deploy(ctx context.Context, order pipeline.Assignment, s *worker.Stream) (pipeline.Build, pipeline.Outcome) {
-	ctx, cancel := context.WithTimeoutCause(ctx, order.Job.Timeout, pipeline.ErrTimedOut)
+	ctx, cancel := context.WithTimeoutCause(ctx, order.Job.Timeout,
+		fmt.Errorf("the deployment has %s: %w", order.Job.Timeout, pipeline.ErrTimedOut))
 	defer cancel()
 	r := &report{stream: s, build: pipeline.Build{Status: pipeline.BuildInProgress, StartedAt: a.Now().UTC(), CurrentPhase: "PENDING"}}
 	err := a.apply(ctx, order, r)
