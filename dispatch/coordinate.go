@@ -150,6 +150,7 @@ func (f *Fleet) open(ctx context.Context, g Group, a pipeline.Assignment) (pipel
 
 func configured(d pipeline.Deployment, g Group) pipeline.Deployment {
 	d.Environment, d.Config, d.MinimumHealthy, d.AutoRollback = g.Environment, g.Config, g.MinimumHealthy, g.AutoRollback
+	d.Alarms, d.Bake, d.Zones = g.Alarms, g.Bake, g.Zones
 	if c, err := fleet.ParseConfig(g.Config, g.MinimumHealthy); err == nil {
 		d.Config = c.Name()
 	}
@@ -189,8 +190,15 @@ func (f *Fleet) drive(ctx context.Context, g Group, d pipeline.Deployment) (pipe
 			}
 		}
 	}
+	reason, quiet := f.alarmed(ctx, g, d)
+	if reason != "" {
+		return f.apply(ctx, d.ID, fleet.Event{Type: fleet.Stop, Reason: reason, Code: pipeline.AlarmActive})
+	}
 	switch d.Status {
 	case pipeline.DeploymentCreated, pipeline.DeploymentQueued:
+		if !quiet {
+			return d, nil
+		}
 		return f.begin(ctx, g, d)
 	}
 	leases, err := f.store.InstanceLeases(ctx, d.ID)

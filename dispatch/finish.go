@@ -203,6 +203,9 @@ func outcomeOf(d pipeline.Deployment) pipeline.Outcome {
 	if d.Error != nil && d.Error.Code == pipeline.DeploymentTimeout {
 		o.Status = pipeline.BuildTimedOut
 	}
+	if d.Error != nil && d.Error.Code == pipeline.AlarmActive {
+		o.Status = pipeline.BuildFailed // nobody asked for a stop
+	}
 	switch {
 	case d.RollbackBy != "":
 		o.Message += "; deployment " + d.RollbackBy + " goes back to the last good revision"

@@ -73,6 +73,12 @@ type Group struct {
 	// Config and MinimumHealthy as fleet.ParseConfig reads them.
 	Config, MinimumHealthy string
 	AutoRollback           []string
+	// Alarms stop a deployment when one is active, or can't be asked, unless
+	// IgnoreAlarmFailures.
+	Alarms              []string
+	IgnoreAlarmFailures bool
+	Bake                time.Duration
+	Zones               *pipeline.Zones
 }
 
 // LocalAgent is the name of the agent in the server's own process.
@@ -84,6 +90,8 @@ type FleetOptions struct {
 	// Lease is how long an agent may be silent during a deployment, and may take
 	// to begin one.
 	Lease time.Duration
+	// Alarm reports whether an alarm is active. It may be nil if no group has any.
+	Alarm func(ctx context.Context, name string) (bool, error)
 }
 
 // Fleet carries out deployments over the instances of deployment groups. Any
@@ -95,6 +103,7 @@ type Fleet struct {
 	store   FleetStore
 	groups  map[string]Group
 	lease   time.Duration
+	alarm   func(ctx context.Context, name string) (bool, error)
 	log     *slog.Logger
 	now     func() time.Time
 
@@ -105,6 +114,7 @@ type Fleet struct {
 	mu      sync.Mutex
 	waiting map[string][]chan struct{} // by the name in FleetNews
 	well    time.Time                  // see wellFor
+	watches map[string]*alarmWatch     // by group
 }
 
 var _ pipeline.Control = (*Fleet)(nil)
@@ -112,8 +122,8 @@ var _ pipeline.Control = (*Fleet)(nil)
 // Fleet makes the part of the service that does deployments.
 func (s *Service) Fleet(store FleetStore, o FleetOptions) *Fleet {
 	f := &Fleet{
-		service: s, store: store, groups: map[string]Group{}, lease: o.Lease, log: s.log, now: s.now,
-		waiting: map[string][]chan struct{}{},
+		service: s, store: store, groups: map[string]Group{}, lease: o.Lease, alarm: o.Alarm, log: s.log, now: s.now,
+		waiting: map[string][]chan struct{}{}, watches: map[string]*alarmWatch{},
 	}
 	for _, g := range o.Groups {
 		f.groups[g.Name] = g

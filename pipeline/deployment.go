@@ -36,10 +36,11 @@ const (
 const (
 	RollbackOnFailure = "DEPLOYMENT_FAILURE"
 	RollbackOnStop    = "DEPLOYMENT_STOP_ON_REQUEST"
+	RollbackOnAlarm   = "DEPLOYMENT_STOP_ON_ALARM"
 )
 
 // RollbackEvents are the events that a group's auto_rollback may name.
-var RollbackEvents = []string{RollbackOnFailure, RollbackOnStop}
+var RollbackEvents = []string{RollbackOnFailure, RollbackOnStop, RollbackOnAlarm}
 
 // The error codes of deployments and instances (CodeDeploy reference 5.2).
 const (
@@ -48,6 +49,7 @@ const (
 	NoInstances              = "NO_INSTANCES"
 	ManualStop               = "MANUAL_STOP"
 	DeploymentTimeout        = "TIMEOUT"
+	AlarmActive              = "ALARM_ACTIVE"
 	AgentOffline             = "AGENT_OFFLINE" // ours: the agent is silent
 )
 
@@ -111,6 +113,14 @@ type Deployment struct {
 	// whole; 0 means no bound.
 	Lease   time.Duration `json:"lease"`
 	Timeout time.Duration `json:"timeout,omitempty"`
+	// Alarms stop it when one of them is active.
+	Alarms []string `json:"alarms,omitempty"`
+	// Bake is how long it is watched once its instances are done, and BakeUntil
+	// until when that is.
+	Bake      time.Duration `json:"bake,omitempty"`
+	BakeUntil time.Time     `json:"bake_until,omitzero"`
+	// Zones, if there are any, are gone through one after the other.
+	Zones *Zones `json:"zones,omitempty"`
 	// Annotations are the mistakes in the repository's files that the first
 	// failed instance found.
 	Annotations []forge.Annotation `json:"annotations,omitempty"`
@@ -119,6 +129,21 @@ type Deployment struct {
 	Job    *Job `json:"job,omitempty"`
 	Told   bool `json:"told,omitempty"`
 	Closed bool `json:"closed,omitempty"`
+}
+
+// Zones is how a deployment goes from zone to zone (CodeDeploy reference 4.3).
+type Zones struct {
+	// Tag is the one of agents whose value is their zone. Those without it make
+	// a zone of their own, the last one.
+	Tag string `json:"tag"`
+	// Order names the zones that come first, the others follow by their names.
+	Order []string `json:"order,omitempty"`
+	// Monitor is the pause behind each zone but the last one, FirstMonitor that
+	// behind the first one, if it isn't 0.
+	Monitor      time.Duration `json:"monitor,omitempty"`
+	FirstMonitor time.Duration `json:"first_monitor,omitempty"`
+	// MinimumHealthy is as that of a deployment, for each zone; empty means 0.
+	MinimumHealthy string `json:"minimum_healthy_hosts,omitempty"`
 }
 
 // Instance is one host's part of a deployment.

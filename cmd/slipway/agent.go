@@ -212,15 +212,3 @@ func (p *platform) runAgent(ctx context.Context, control pipeline.Control) error
 		Temp: filepath.Join(p.cfg.Data, "tmp"), Log: p.log, Now: time.Now, Drain: p.cfg.Limits.Drain,
 	}).Run(ctx)
 }
-
-// fleetOptions are the configuration's deployment groups as the fleet has them.
-func fleetOptions(cfg config.Config) dispatch.FleetOptions {
-	o := dispatch.FleetOptions{Lease: cfg.Limits.AgentLease}
-	for _, g := range cfg.DeploymentGroups {
-		o.Groups = append(o.Groups, dispatch.Group{
-			Name: g.Name, Environment: g.Environment, Tags: g.Tags,
-			Config: g.Config, MinimumHealthy: g.MinimumHealthyHosts, AutoRollback: g.AutoRollback,
-		})
-	}
-	return o
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -68,6 +69,7 @@ func (a *app) showDeployment(ctx context.Context, api *client.Client, id string,
 	a.sayf("%s: %s\ngroup:     %s (%s)\nrevision:  %s of %s\n", d.ID, d.Status, d.Group, d.Config, pipeline.ShortSHA(d.Revision.SHA), d.Revision.Repo)
 	for _, line := range []struct{ label, value string }{
 		{"undoes:    ", d.RollbackOf}, {"undone by: ", d.RollbackBy}, {"rollback:  ", d.RollbackMessage},
+		{"alarms:    ", strings.Join(d.Alarms, ", ")}, {"watched:   ", watchedUntil(d.Deployment)},
 	} {
 		if line.value != "" {
 			a.sayf("%s\n", line.label+line.value)
@@ -89,6 +91,14 @@ func (a *app) showDeployment(ctx context.Context, api *client.Client, id string,
 			}
 		}
 	})
+}
+
+// watchedUntil is until when a deployment whose instances are done is watched.
+func watchedUntil(d pipeline.Deployment) string {
+	if d.BakeUntil.IsZero() || d.Status.Ended() {
+		return ""
+	}
+	return "until " + d.BakeUntil.Format(time.RFC3339)
 }
 
 func (a *app) stopDeploymentCommand() *cobra.Command {

@@ -189,7 +189,16 @@ deployment_groups:
     environment: production           # SLIPWAY_ENVIRONMENT in scripts
     config: one-third                 # CodeDeployDefault.AllAtOnce, HalfAtATime, OneAtATime [the last], or a name of your own, with
     minimum_healthy_hosts: 67%        # hosts, or a percentage
-    auto_rollback: [DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST]
+    auto_rollback: [DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST, DEPLOYMENT_STOP_ON_ALARM]
+    alarms: [web-errors]              # alerting rules of prometheus.url; an active one stops a deployment
+    ignore_alarm_failures: false      # go on when they can't be asked
+    bake: 10m                         # watch them for so long once all hosts are done
+    zones:                            # one zone after the other
+      tag: zone                       # of agents; its value is their zone [zone]
+      order: [eu-1a]                  # these first, the others by their names
+      monitor: 5m                     # pause behind each zone but the last one
+      first_monitor: 30m              # that behind the first one; default: monitor
+      minimum_healthy_hosts: 50%      # in each zone [0]
 environments:                         # what stages of pipeline files deploy to
   - name: production
     repository: github/octo/web       # default: every repository

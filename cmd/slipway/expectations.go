@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/url"
@@ -31,7 +32,7 @@ func ruleOrder(cfg config.Config, a action, o *pipeline.HTTPOrder) error {
 	if a.def.Provider == pipeline.AlarmProvider {
 		o.Expect.Alarm = set[pipeline.ConfigAlarm]
 		o.Expect.States = strings.Split(cmp.Or(set[pipeline.ConfigStates], pipeline.AlarmOK), ",")
-		o.URL = base + "/api/v1/rules?" + url.Values{"type": {"alert"}, "rule_name[]": {o.Expect.Alarm}}.Encode()
+		o.URL = alarmOrder(cfg, o.Expect.Alarm)
 		return nil
 	}
 	o.URL = base + "/api/v1/query?" + url.Values{"query": {set[pipeline.ConfigQuery]}}.Encode()
@@ -63,6 +64,19 @@ func meets(e pipeline.Expectation, answer request.Answer) string {
 
 // meetsStates looks at an alerting rule as Prometheus lists it.
 func meetsStates(e pipeline.Expectation, body []byte) string {
+	state, err := alarmState(e.Alarm, body)
+	if err != nil {
+		return err.Error()
+	}
+	if state = cmp.Or(state, pipeline.AlarmInsufficient); slices.Contains(e.States, state) {
+		return ""
+	}
+	return fmt.Sprintf("alarm %s is %s, not %s", e.Alarm, state, strings.Join(e.States, " or "))
+}
+
+// alarmState is the state of an alerting rule, as AWS spells it, in Prometheus's
+// list of rules; "" if there is none of the name. Of several the worst counts.
+func alarmState(name string, body []byte) (string, error) {
 	var list struct {
 		Data struct {
 			Groups []struct {
@@ -75,24 +89,23 @@ func meetsStates(e pipeline.Expectation, body []byte) string {
 		} `json:"data"`
 	}
 	if err := json.Unmarshal(body, &list); err != nil {
-		return "the answer isn't Prometheus's list of rules"
+		return "", errors.New("the answer isn't Prometheus's list of rules")
 	}
-	state := pipeline.AlarmInsufficient
+	state := ""
 	for _, g := range list.Data.Groups {
 		for _, r := range g.Rules {
 			switch {
-			case r.Name != e.Alarm || state == pipeline.AlarmAlarm:
+			case r.Name != name || state == pipeline.AlarmAlarm:
 			case r.State == "firing":
 				state = pipeline.AlarmAlarm
 			case r.Health == "ok":
 				state = pipeline.AlarmOK
+			default:
+				state = cmp.Or(state, pipeline.AlarmInsufficient)
 			}
 		}
 	}
-	if slices.Contains(e.States, state) {
-		return ""
-	}
-	return fmt.Sprintf("alarm %s is %s, not %s", e.Alarm, state, strings.Join(e.States, " or "))
+	return state, nil
 }
 
 // meetsThreshold compares all samples of a query's answer; there must be one.

@@ -78,3 +78,40 @@ func TestRuleOrders(t *testing.T) {
 		t.Errorf("%+v: %s, %v", order, meets(*order.Expect, answer), err)
 	}
 }
+
+func TestAlarmActive(t *testing.T) {
+	answer, status := "", http.StatusOK
+	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/rules" || r.URL.Query().Get("rule_name[]") != "errors" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(answer))
+	}))
+	defer prometheus.Close()
+	cfg := config.Config{Prometheus: config.Prometheus{URL: prometheus.URL}}
+	rule := func(state, health string) string {
+		return `{"data": {"groups": [{"rules": [{"name": "errors", "state": "` + state + `", "health": "` + health + `"}]}]}}`
+	}
+	tests := []struct {
+		name, answer string
+		status       int
+		want         bool
+		wrong        string
+	}{
+		{"it fires", rule("firing", "ok"), 200, true, ""},
+		{"about to fire", rule("pending", "ok"), 200, false, ""},
+		{"quiet", rule("inactive", "ok"), 200, false, ""},
+		{"it can't be evaluated", rule("inactive", "err"), 200, false, ""},
+		{"there is none", `{"data": {"groups": []}}`, 200, false, "no such alerting rule"},
+		{"refused", "", 401, false, "401"},
+		{"a page", "<html>", 200, false, "list of rules"},
+	}
+	for _, tt := range tests {
+		answer, status = tt.answer, tt.status
+		active, err := alarmActive(t.Context(), cfg, "errors")
+		if active != tt.want || (err == nil) != (tt.wrong == "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
+			t.Errorf("%s: got %t, %v", tt.name, active, err)
+		}
+	}
+}

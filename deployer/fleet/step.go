@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,11 +39,12 @@ type Event struct {
 	Seen    map[string]time.Time
 	Patient bool
 	// Status, Error and Annotations are how an instance ended. Reason is why a
-	// deployment is stopped.
+	// deployment is stopped, and Code, if set, its error's.
 	Status      pipeline.DeploymentStatus
 	Error       *pipeline.DeploymentError
 	Annotations []forge.Annotation
 	Reason      string
+	Code        string
 }
 
 // Step is the deployment after an event. It changes nothing of d. ErrNotFound:
@@ -64,6 +66,9 @@ func Step(d pipeline.Deployment, e Event) (pipeline.Deployment, error) {
 		return fail(d, e.At, pipeline.HealthConstraintsInvalid, err.Error()), nil
 	}
 	s := &step{d: d, at: e.At, config: config}
+	if s.zones, err = zonesOf(d); err != nil {
+		return fail(d, e.At, pipeline.HealthConstraintsInvalid, err.Error()), nil
+	}
 	switch e.Type {
 	case Begin:
 		s.begin()
@@ -74,7 +79,7 @@ func Step(d pipeline.Deployment, e Event) (pipeline.Deployment, error) {
 	case Finish:
 		err = s.finish(e)
 	case Stop:
-		s.stop(e.Reason)
+		s.stop(e.Reason, e.Code)
 	}
 	if err != nil || s.d.Status != pipeline.DeploymentInProgress {
 		return s.d, err
@@ -87,6 +92,7 @@ type step struct {
 	d      pipeline.Deployment
 	at     time.Time
 	config Config
+	zones  []zone
 }
 
 // tally are the numbers of the rule (CodeDeploy reference 4.2).
@@ -98,8 +104,17 @@ type tally struct {
 func (t tally) capacity() int { return t.n - t.minimum }
 
 func (s *step) tally() tally {
+	t := count(s.d.Instances, s.config)
+	if s.d.KeepGoing {
+		t.minimum = min(t.minimum, max(t.n-1, 0))
+	}
+	return t
+}
+
+// count counts the instances that are targets.
+func count(instances []pipeline.Instance, c Config) tally {
 	var t tally
-	for _, i := range s.d.Instances {
+	for _, i := range instances {
 		switch i.Status {
 		case pipeline.DeploymentSucceeded:
 			t.succeeded++
@@ -118,9 +133,7 @@ func (s *step) tally() tally {
 		}
 		t.n++
 	}
-	if t.minimum = s.config.Minimum(t.n); s.d.KeepGoing {
-		t.minimum = min(t.minimum, max(t.n-1, 0))
-	}
+	t.minimum = c.Minimum(t.n)
 	return t
 }
 
@@ -135,6 +148,8 @@ func (s *step) begin() {
 	case t.minimum >= t.n:
 		s.d = fail(s.d, s.at, pipeline.HealthConstraintsInvalid, fmt.Sprintf(
 			"of %d instances %d must stay healthy, so none could be deployed to", t.n, t.minimum))
+	case s.fullZone() != "":
+		s.d = fail(s.d, s.at, pipeline.HealthConstraintsInvalid, s.fullZone())
 	default:
 		s.d.Status, s.d.StartedAt = pipeline.DeploymentInProgress, s.at
 	}
@@ -176,8 +191,7 @@ func (s *step) tick(e Event) {
 		}
 	}
 	if s.d.Timeout > 0 && s.d.StopReason == "" && s.at.Sub(s.d.StartedAt) > s.d.Timeout {
-		s.stop("the deployment took longer than " + s.d.Timeout.String())
-		s.d.Error = &pipeline.DeploymentError{Code: pipeline.DeploymentTimeout, Message: s.d.StopReason}
+		s.stop("the deployment took longer than "+s.d.Timeout.String(), pipeline.DeploymentTimeout)
 	}
 }
 
@@ -233,7 +247,7 @@ func (s *step) finish(e Event) error {
 
 // stop leaves out what was not begun. What runs is ended by its agent, which
 // hears of it at its next renewal.
-func (s *step) stop(reason string) {
+func (s *step) stop(reason, code string) {
 	if s.d.StopReason != "" {
 		return
 	}
@@ -241,6 +255,9 @@ func (s *step) stop(reason string) {
 		reason = "stopped"
 	}
 	s.d.StopReason = reason
+	if code != "" {
+		s.d.Error = &pipeline.DeploymentError{Code: code, Message: reason}
+	}
 	s.leaveOut()
 	if s.d.Status != pipeline.DeploymentInProgress { // it was not its turn yet
 		s.end(pipeline.DeploymentStopped)
@@ -261,15 +278,16 @@ func (s *step) leaveOut() {
 // to do (CodeDeploy reference 4.2).
 func (s *step) proceed() {
 	t := s.tally()
-	early := t.waiting > 0 && t.failed >= t.capacity() && !s.d.KeepGoing
-	if early {
+	zone := s.failedZone()
+	if early := t.failed >= t.capacity() || zone != ""; early && t.waiting > 0 && !s.d.KeepGoing {
 		s.leaveOut()
-		s.d.Error = s.unhealthy(t, "the others are left out, so that enough stay healthy")
+		s.d.Error = s.unhealthy(t, cmp.Or(zone, "the others are left out, so that enough stay healthy"))
 		t = s.tally()
 	}
+	room := s.room()
 	for i := range s.d.Instances {
 		in := &s.d.Instances[i]
-		if in.Status == pipeline.DeploymentPending && t.running+s.counted(t) < t.capacity() {
+		if in.Status == pipeline.DeploymentPending && t.running+s.counted(t) < t.capacity() && room.takes(*in) {
 			in.Status, in.TakeBy = pipeline.DeploymentInProgress, s.at.Add(s.d.Lease)
 			t.running++
 			t.waiting--
@@ -278,16 +296,26 @@ func (s *step) proceed() {
 	if t.running > 0 || t.waiting > 0 {
 		return
 	}
+	s.conclude(t)
+}
+
+// conclude ends a deployment whose instances are done, once it was watched for
+// long enough.
+func (s *step) conclude(t tally) {
+	stopped := s.d.StopReason != "" && (s.d.Error == nil || s.d.Error.Code == pipeline.AlarmActive)
+	failed := s.d.Error != nil || t.succeeded < max(t.minimum, 1)
 	switch {
-	case s.d.StopReason != "" && s.d.Error == nil:
+	case stopped:
 		s.end(pipeline.DeploymentStopped)
-	case s.d.Error == nil && t.succeeded >= max(t.minimum, 1):
-		s.end(pipeline.DeploymentSucceeded)
-	default:
+	case failed:
 		if s.d.Error == nil {
 			s.d.Error = s.unhealthy(t, fmt.Sprintf("%d must succeed", max(t.minimum, 1)))
 		}
 		s.end(pipeline.DeploymentFailed)
+	case s.d.Bake > 0 && s.d.BakeUntil.IsZero():
+		s.d.BakeUntil = s.at.Add(s.d.Bake)
+	case !s.at.Before(s.d.BakeUntil):
+		s.end(pipeline.DeploymentSucceeded)
 	}
 }
 
@@ -341,6 +369,9 @@ func RollsBack(d pipeline.Deployment) bool {
 	case pipeline.DeploymentFailed:
 		return slices.Contains(d.AutoRollback, pipeline.RollbackOnFailure)
 	case pipeline.DeploymentStopped:
+		if d.Error != nil && d.Error.Code == pipeline.AlarmActive {
+			return slices.Contains(d.AutoRollback, pipeline.RollbackOnAlarm)
+		}
 		return slices.Contains(d.AutoRollback, pipeline.RollbackOnStop)
 	}
 	return false

@@ -300,6 +300,7 @@ func TestRollsBack(t *testing.T) {
 		{"a stop that isn't asked for", pipeline.CreatorUser, pipeline.DeploymentStopped, both[:1], touched, false},
 		{"nothing is asked for", pipeline.CreatorUser, pipeline.DeploymentFailed, nil, touched, false},
 		{"a success", pipeline.CreatorUser, pipeline.DeploymentSucceeded, both, touched, false},
+		{"a stop, with only alarms asked for", pipeline.CreatorUser, pipeline.DeploymentStopped, []string{pipeline.RollbackOnAlarm}, touched, false},
 		{"a rollback is never rolled back", pipeline.CreatorRollback, pipeline.DeploymentFailed, both, touched, false},
 		{"nothing was touched", pipeline.CreatorUser, pipeline.DeploymentFailed, both, touched[1:], false},
 	}
@@ -333,6 +334,13 @@ func TestProperty(t *testing.T) {
 		}).Draw(t, "config")
 		d := fresh(n, config[0], config[1])
 		d.KeepGoing = rapid.Bool().Draw(t, "keeps going")
+		d.Bake = time.Duration(rapid.IntRange(0, 3).Draw(t, "bake")) * time.Minute
+		if rapid.Bool().Draw(t, "zones") {
+			d.Zones = &pipeline.Zones{Tag: "zone", Monitor: time.Minute, MinimumHealthy: rapid.SampledFrom([]string{"", "1", "50%"}).Draw(t, "in each zone")}
+			for i := range d.Instances {
+				d.Instances[i].Tags = map[string]string{"zone": rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "zone")}
+			}
+		}
 		c, err := ParseConfig(config[0], config[1])
 		if err != nil {
 			t.Fatal(err)
@@ -362,7 +370,7 @@ func TestProperty(t *testing.T) {
 				Reason: "enough",
 			})
 		}
-		for range 2*n + 2 { // every agent falls silent
+		for range 4*n + 6 { // every agent falls silent
 			now = now.Add(2 * time.Minute)
 			leases := map[string]time.Time{}
 			for _, i := range d.Instances {
@@ -383,6 +391,7 @@ func TestProperty(t *testing.T) {
 
 func check(t *rapid.T, before, d pipeline.Deployment, room int) {
 	failed, running := 0, 0
+	zones := map[string]bool{}
 	for k, i := range d.Instances {
 		was := before.Instances[k]
 		if was.Status.Ended() && was.Status != i.Status {
@@ -394,9 +403,13 @@ func check(t *rapid.T, before, d pipeline.Deployment, room int) {
 		switch i.Status {
 		case pipeline.DeploymentInProgress:
 			running++
+			zones[i.Tags["zone"]] = true
 		case pipeline.DeploymentFailed, pipeline.DeploymentStopped:
 			failed++
 		}
+	}
+	if d.Zones != nil && !d.KeepGoing && len(zones) > 1 {
+		t.Fatalf("several zones are under way: %v", zones)
 	}
 	unhealthy := running + failed
 	if d.KeepGoing {

@@ -9,14 +9,12 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/slipway-ci/slipway/deployer/fleet"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -207,27 +205,6 @@ type Environment struct {
 	// product's; both are shown at the forge.
 	URL        string `yaml:"url"`
 	Production bool   `yaml:"production"`
-}
-
-// DeploymentGroup says which repository is deployed to whom.
-type DeploymentGroup struct {
-	Name               string   `yaml:"name"`
-	Application        string   `yaml:"application"`
-	Repository         string   `yaml:"repository"` // FORGE/OWNER/NAME
-	Branches           []string `yaml:"branches"`   // patterns, "**" for all; default: the default branch
-	Root               string   `yaml:"root"`       // prefix of every destination; default: the host's root
-	FileExistsBehavior string   `yaml:"file_exists_behavior"`
-	IgnoreStopFailures bool     `yaml:"ignore_stop_failures"`
-	// Tags choose the agents: all keys must be there, each with one of the
-	// values between bars, which may be patterns. Without any the group's only
-	// instance is the host of slipway up.
-	Tags        map[string]string `yaml:"tags"`
-	Environment string            `yaml:"environment"` // SLIPWAY_ENVIRONMENT in scripts
-	// Config is CodeDeployDefault.AllAtOnce, HalfAtATime or OneAtATime [the last],
-	// or any name together with MinimumHealthyHosts.
-	Config              string   `yaml:"config"`
-	MinimumHealthyHosts string   `yaml:"minimum_healthy_hosts"` // hosts, or a percentage such as 75%
-	AutoRollback        []string `yaml:"auto_rollback"`         // DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST
 }
 
 // Default is the configuration before any file, variable or flag. dataHome is
@@ -433,61 +410,6 @@ func (c *Config) Environment(repository, name string) *Environment {
 		}
 	}
 	return found
-}
-
-func (c *Config) checkGroups() error {
-	var errs []error
-	seen := map[string]bool{}
-	for i, g := range c.DeploymentGroups {
-		if g.Name == "" || seen[g.Name] {
-			errs = append(errs, fmt.Errorf("deployment_groups[%d].name: want a name that no other group has, have %q", i, g.Name))
-		}
-		seen[g.Name] = true
-		if strings.Count(g.Repository, "/") != 2 {
-			errs = append(errs, fmt.Errorf("deployment_groups[%d].repository: want FORGE/OWNER/NAME, have %q", i, g.Repository))
-		}
-		for _, pattern := range g.Branches {
-			if _, err := pipeline.Matches(pattern, ""); err != nil {
-				errs = append(errs, fmt.Errorf("deployment_groups[%d].branches: %q isn't a pattern", i, pattern))
-			}
-		}
-		if !slices.Contains([]string{"", "DISALLOW", "OVERWRITE", "RETAIN"}, g.FileExistsBehavior) {
-			errs = append(errs, fmt.Errorf("deployment_groups[%d].file_exists_behavior: want DISALLOW, OVERWRITE or RETAIN, have %q", i, g.FileExistsBehavior))
-		}
-		if g.Root != "" && !filepath.IsAbs(g.Root) {
-			errs = append(errs, fmt.Errorf("deployment_groups[%d].root: want an absolute path, have %q", i, g.Root))
-		}
-		for _, err := range g.checkFleet() {
-			errs = append(errs, fmt.Errorf("deployment_groups[%d].%w", i, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// checkFleet checks what says how a group's instances are chosen and deployed
-// to.
-func (g DeploymentGroup) checkFleet() []error {
-	var errs []error
-	if _, err := fleet.ParseConfig(g.Config, g.MinimumHealthyHosts); err != nil {
-		errs = append(errs, err)
-	}
-	for _, key := range slices.Sorted(maps.Keys(g.Tags)) {
-		for pattern := range strings.SplitSeq(g.Tags[key], "|") {
-			if _, err := path.Match(pattern, ""); err != nil || strings.TrimSpace(pattern) == "" {
-				errs = append(errs, fmt.Errorf("tags.%s: want values between bars, which may be patterns, have %q", key, g.Tags[key]))
-				break
-			}
-		}
-	}
-	if len(g.Tags) > 0 && g.Root != "" {
-		errs = append(errs, errors.New("root: is for groups without tags; an agent has a root of its own"))
-	}
-	for _, e := range g.AutoRollback {
-		if !slices.Contains(pipeline.RollbackEvents, e) {
-			errs = append(errs, fmt.Errorf("auto_rollback: want some of %s, have %q", strings.Join(pipeline.RollbackEvents, ", "), e))
-		}
-	}
-	return errs
 }
 
 // Pairs reads KEY=VALUE, comma-separated.
