@@ -63,7 +63,7 @@ func alarmActive(ctx context.Context, cfg config.Config, name string) (bool, err
 		return false, err
 	}
 	if state == "" {
-		return false, errors.New("Prometheus has no such alerting rule")
+		return false, errors.New("there is no such alerting rule")
 	}
 	return state == pipeline.AlarmAlarm, nil
 }
