@@ -138,6 +138,15 @@ func findSecrets(cfg *config.Config) error {
 			return usage(fmt.Errorf("%s: %w", key, err))
 		}
 	}
+	for i := range cfg.Notifications.Targets {
+		t := &cfg.Notifications.Targets[i]
+		if t.PasswordFile == "" {
+			continue
+		}
+		if err := readSecret(t.PasswordFile, &t.Password); err != nil {
+			return usage(fmt.Errorf("notifications.targets[%d].password_file: %w", i, err))
+		}
+	}
 	if cfg.GitHub.AppID != 0 {
 		return nil
 	}

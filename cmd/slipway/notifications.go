@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/slipway-ci/slipway/handlers"
@@ -52,11 +54,32 @@ func newSender(ctx context.Context, n sender.Network, t config.Target, externalU
 		return sender.NewSlackWebhook(n, t.URL), nil
 	case t.Type == "webhook":
 		return sender.NewWebhook(n, t.URL, t.Secret, externalURL), nil
+	case t.Type == "mail":
+		return newMail(n, t, externalURL)
 	}
 	return sender.NewTopic(ctx, sender.TopicOptions{
 		Network: n, ARN: t.TopicARN, Region: t.Region, Endpoint: t.Endpoint, AccessKey: t.AccessKey, SecretKey: t.SecretKey,
 		Chat: t.Format == "chat", Source: externalURL,
 	})
+}
+
+// newMail is the way to people's mailboxes.
+func newMail(n sender.Network, t config.Target, externalURL string) (notify.Sender, error) {
+	o := t.Mail()
+	o.Network, o.Source = n, externalURL
+	if t.CAFile != "" {
+		text, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		if o.Roots, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("ca_file: reading whom this host trusts: %w", err)
+		}
+		if !o.Roots.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("ca_file: %s holds no certificate", t.CAFile)
+		}
+	}
+	return sender.NewMail(o)
 }
 
 // wireTargets makes one Target for each of the configuration's.

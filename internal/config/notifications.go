@@ -18,13 +18,13 @@ type Notifications struct {
 	Deployments string `yaml:"deployments" env:"SLIPWAY_NOTIFICATIONS_DEPLOYMENTS" doc:"Whether deployments of pipelines show at the forge as deployments to their environment: on or off."`
 	// AllowPrivateTargets is for targets that a name leads to.
 	AllowPrivateTargets bool     `yaml:"allow_private_targets" env:"SLIPWAY_NOTIFICATIONS_ALLOW_PRIVATE_TARGETS" doc:"Whether names of targets may lead to this host and to private networks. An address that a target has in numbers, or localhost, needs no permission."`
-	Targets             []Target `yaml:"targets" doc:"Slack channels, webhooks and SNS topics that are told of changes."`
+	Targets             []Target `yaml:"targets" doc:"Slack channels, webhooks, SNS topics and people with mail who are told of changes."`
 }
 
 // Target is one place that is told of changes.
 type Target struct {
 	Name string `yaml:"name"`
-	Type string `yaml:"type"` // slack, webhook or sns
+	Type string `yaml:"type"` // slack, webhook, sns or mail
 	// URL is a webhook's address, or that of Slack's incoming webhook.
 	URL       string `yaml:"url" secret:"yes"`
 	AllowHTTP bool   `yaml:"allow_http"`
@@ -40,6 +40,16 @@ type Target struct {
 	AccessKey string `yaml:"access_key_id" secret:"yes"`
 	SecretKey string `yaml:"secret_access_key" secret:"yes"`
 	Format    string `yaml:"format"` // event [default], or chat for AWS's chat bridge
+	// Of mail: HOST:PORT of the server, how it is spoken to, and who vouches for it
+	// beside those whom the host trusts.
+	Server       string   `yaml:"server"`
+	TLS          string   `yaml:"tls"` // starttls [default], tls or none
+	CAFile       string   `yaml:"ca_file"`
+	User         string   `yaml:"user"`
+	Password     string   `yaml:"password" secret:"yes"`
+	PasswordFile string   `yaml:"password_file"`
+	From         string   `yaml:"from"`
+	To           []string `yaml:"to"`
 	// The filter. An empty list selects all; of events, those that end an
 	// execution or wait for people.
 	Events       []string `yaml:"events"`
@@ -124,8 +134,27 @@ func (t Target) checkAddress() []error {
 		return []error{url("url", t.URL)}
 	case t.Type == "sns":
 		return t.checkTopic(url)
+	case t.Type == "mail":
+		return []error{t.checkMail()}
 	}
-	return []error{fmt.Errorf("type: want one of slack, webhook, sns, have %q", t.Type)}
+	return []error{fmt.Errorf("type: want one of slack, webhook, sns, mail, have %q", t.Type)}
+}
+
+// Mail is how a target of type mail is reached, but for what CAFile holds.
+func (t Target) Mail() sender.MailOptions {
+	return sender.MailOptions{Server: t.Server, TLS: t.TLS, User: t.User, Password: t.Password, From: t.From, To: t.To}
+}
+
+func (t Target) checkMail() error {
+	o := t.Mail()
+	if t.Password != "" && t.PasswordFile != "" {
+		return errors.New("password: the same as password_file: want one")
+	}
+	if t.PasswordFile != "" {
+		o.Password = "in a file"
+	}
+	_, err := sender.NewMail(o)
+	return err
 }
 
 func (t Target) checkTopic(url func(key, value string) error) []error {

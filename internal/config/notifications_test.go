@@ -33,6 +33,8 @@ notifications:
     - {name: b, type: slack, token: xoxb-hidden-2, channel: "#x", events: ["pipeline-execution-*"]}
     - {name: c, type: webhook, url: "http://127.0.0.1:9/", secret: hidden-3, branches: ["release/**"]}
     - {name: d, type: sns, topic_arn: "arn:aws:sns:eu-west-1:1:t", access_key_id: AK, secret_access_key: hidden-4}
+    - {name: e, type: mail, server: "mail.example.com:587", user: ci, password: hidden-5, from: ci@example.com, to: [ops@example.com]}
+    - {name: f, type: mail, server: "mail.example.com:465", tls: tls, user: ci, password_file: /x, from: ci@example.com, to: [ops@example.com]}
 `)
 	if err := c.Check(); err != nil {
 		t.Error(err)
@@ -41,7 +43,7 @@ notifications:
 		t.Errorf("%+v", n)
 	}
 	secrets := Secrets(c)
-	for _, want := range []string{"https://hooks.slack.com/services/T/B/hidden-1", "xoxb-hidden-2", "hidden-3", "hidden-4"} {
+	for _, want := range []string{"https://hooks.slack.com/services/T/B/hidden-1", "xoxb-hidden-2", "hidden-3", "hidden-4", "hidden-5"} {
 		if !slices.Contains(secrets, want) {
 			t.Errorf("%q is not known as a secret", want)
 		}
@@ -58,6 +60,9 @@ notifications:
     - {name: "b c", type: slack, token: xoxb-1}
     - {name: d, type: sns, topic_arn: builds, access_key_id: AK, format: xml}
     - {name: e, type: webhook, url: "https://example.com/", events: [pipeline-failed], branches: ["[a"]}
+    - {name: f, type: mail, server: mail.example.com, from: ci@example.com, to: [ops@example.com]}
+    - {name: g, type: mail, server: "mail.example.com:25", tls: none, user: ci, password_file: /x, from: ci@example.com, to: [ops@example.com]}
+    - {name: h, type: mail, server: "mail.example.com:25", from: ci, password: a, password_file: b}
 `)
 	err := c.Check()
 	if err == nil {
@@ -65,7 +70,7 @@ notifications:
 	}
 	for _, want := range []string{
 		`notifications.comments: want one of failures, on, off, have "sometimes"`,
-		`notifications.targets[0].type: want one of slack, webhook, sns, have "pager"`,
+		`notifications.targets[0].type: want one of slack, webhook, sns, mail, have "pager"`,
 		`notifications.targets[1].name: want a name that no other target has`,
 		`notifications.targets[1].url: want an https URL; allow_http permits plain http`,
 		`notifications.targets[2].name`,
@@ -75,6 +80,9 @@ notifications:
 		`format: want event or chat, have "xml"`,
 		`notifications.targets[4].events: "pipeline-failed" is none`,
 		`branches: "[a" isn't a pattern`,
+		`notifications.targets[5].server: want HOST:PORT, have "mail.example.com"`,
+		`notifications.targets[6].tls: a password is sent with TLS only`,
+		`notifications.targets[7].password: the same as password_file: want one`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no complaint %q in\n%v", want, err)

@@ -1,5 +1,5 @@
 // Package sender carries messages to where people and programs read them:
-// Slack, webhooks, and topics of Amazon SNS. Its targets' addresses come from
+// Slack, webhooks, topics of Amazon SNS, and mailboxes. Its targets' addresses come from
 // the operator's configuration only.
 package sender
 
