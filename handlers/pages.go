@@ -32,7 +32,7 @@ func (s *Server) frame(c *gin.Context, title string) ui.Frame {
 	}
 	f := ui.Frame{Title: title, Now: s.Now().UTC(), Path: c.Request.URL.RequestURI()}
 	if c.FullPath() == "/sign-in" || strings.HasSuffix(c.FullPath(), "/callback") {
-		f.Path = "/" // theirs have a ticket or a code, and lead nowhere
+		f.Path, f.Apart = "/", true // theirs have a ticket or a code, and lead nowhere
 	}
 	f.Server = p.onServer().AtLeast(forge.Read) && (p != nil || s.guard.OpenReading)
 	if p != nil && p.session != "" {

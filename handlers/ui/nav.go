@@ -37,7 +37,11 @@ func (f Frame) Nav() []Link {
 	var out []Link
 	for _, s := range sections {
 		if s.who == everybody || s.who == serverReaders && f.Server || f.Admin {
-			out = append(out, Link{s.name, s.path, s.current(f.Path)})
+			link := Link{Name: s.name, Path: s.path}
+			if !f.Apart {
+				link.Current = s.current(f.Path)
+			}
+			out = append(out, link)
 		}
 	}
 	return out

@@ -37,6 +37,8 @@ type Frame struct {
 	Server bool
 	// Path is the page's own, with its query.
 	Path string
+	// Apart says that the page is none of the navigation's.
+	Apart bool
 	// Live is an address of the API whose events say that the page is out of
 	// date; empty: it won't be.
 	Live string
