@@ -415,7 +415,7 @@ func (a *attempt) blame(e *Event) string {
 		return text
 	}
 	if a.state.StopFailures++; a.state.StopFailures > 1 && !a.ignored(e.Name) {
-		text += "; it keeps failing: retry with failures of ApplicationStop ignored"
+		text += "; it keeps failing: retry with ignore_stop_failures set for the deployment group, or with --ignore-application-stop-failures"
 	}
 	if err := a.group.save(a.state); err != nil {
 		a.d.log.Warn("failure of a previous revision not counted", "job", a.dep.ID, "error", err)

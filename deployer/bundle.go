@@ -171,7 +171,7 @@ func readSpec(dir, name string, o appspec.Options) (*appspec.Spec, []Warning, er
 	spec, problems := appspec.Parse(data, o)
 	var warnings []Warning
 	for _, p := range problems.Warnings() {
-		warnings = append(warnings, Warning{p.Code, name + ":" + p.String()})
+		warnings = append(warnings, Warning{p.Code, fmt.Sprintf("%s:%d:%d: %s", name, p.Line, p.Column, p.Text())})
 	}
 	if spec == nil {
 		first := problems.Errors()[0]

@@ -385,7 +385,7 @@ func TestIgnoreApplicationStopFailures(t *testing.T) {
 	if got := statuses(r); !strings.HasPrefix(got, "ApplicationStop Failed, DownloadBundle Skipped") {
 		t.Errorf("got %s", got)
 	}
-	if _, err = b.fails("d-3", "ScriptFailed", bad); !strings.Contains(err.Msg, "retry") {
+	if _, err = b.fails("d-3", "ScriptFailed", bad); !strings.Contains(err.Msg, "ignore_stop_failures") {
 		t.Errorf("the second failure shows no way out: %v", err)
 	}
 	r = b.ok("d-4", bad, func(d *Deployment) { d.IgnoreApplicationStopFailures = true })

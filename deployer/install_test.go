@@ -42,6 +42,7 @@ func TestPlanRefuses(t *testing.T) {
 		{"D24 default ace for a file", "PERM_ACE_FILE", perms("  - {object: /d/f, acls: ['d:u:root:7']}\n"), "/d/f"},
 		{"no such user", "PERM_OWNER", perms("  - {object: /d, owner: nobody-of-that-name}\n"), "nobody-of-that-name"},
 		{"D91 source missing", "FILES_SOURCE", files("  - {source: missing, destination: /d}\n"), "missing"},
+		{"a pattern as a source", "FILES_SOURCE", files("  - {source: /*, destination: /d}\n"), "patterns are not expanded"},
 		{"home folder", "FILES_DEST", files("  - {source: a, destination: ~/x}\n"), "~"},
 		{"D50 file exists", "FILE_EXISTS", files("  - {source: foreign.txt, destination: /srv}\n"), "/srv/foreign.txt"},
 		{"file where a folder is wanted", "PLAN_FILE_DIR", files("  - {source: a, destination: /srv/foreign.txt}\n"), "/srv/foreign.txt"},

@@ -100,7 +100,11 @@ func (p *planner) mapping(ctx context.Context, f appspec.File) error {
 	}
 	source, err := p.inside(f.Source)
 	if err != nil {
-		return p.errorAt(f.Line, f.Column, "FILES_SOURCE", "the source %s is not in the revision", f.Source)
+		hint := ""
+		if strings.ContainsAny(f.Source, "*?") {
+			hint = ": patterns are not expanded, name the folder, or / for all of the revision"
+		}
+		return p.errorAt(f.Line, f.Column, "FILES_SOURCE", "the source %s is not in the revision%s", f.Source, hint)
 	}
 	info, err := os.Stat(source)
 	if err != nil {

@@ -79,7 +79,7 @@ func (a *app) remoteAgent(ctx context.Context, cfg config.Config) error {
 	if err != nil {
 		return usage(err)
 	}
-	d, err := applier(cfg.Data, cfg.Agent.Root, log)
+	d, err := applier(cfg, cfg.Agent.Root, log)
 	if err != nil {
 		return err
 	}
@@ -91,12 +91,12 @@ func (a *app) remoteAgent(ctx context.Context, cfg config.Config) error {
 }
 
 // applier applies revisions below root, or to the host itself.
-func applier(data, root string, log *slog.Logger) (*deployer.Deployer, error) {
-	state, err := stateFolder(data, root)
+func applier(cfg config.Config, root string, log *slog.Logger) (*deployer.Deployer, error) {
+	state, err := stateFolder(cfg.Data, root)
 	if err != nil {
 		return nil, err
 	}
-	return deployer.New(deployer.Options{Root: state, TargetRoot: root, Log: log})
+	return deployer.New(deployer.Options{Root: state, TargetRoot: root, MaxRevisions: cfg.Agent.MaxRevisions, Log: log})
 }
 
 // identity is who an agent is to its server. It lies in the data folder for
@@ -195,7 +195,7 @@ func (p *platform) runAgent(ctx context.Context, control pipeline.Control) error
 		if len(g.Tags) > 0 {
 			continue
 		}
-		d, err := applier(p.cfg.Data, g.Root, p.log)
+		d, err := applier(p.cfg, g.Root, p.log)
 		if err != nil {
 			return fmt.Errorf("deployment group %s: %w", g.Name, err)
 		}

@@ -41,13 +41,14 @@ that fails before Install has ended leaves the host as it was.`,
 	f.StringVar(&o.exists, "file-exists-behavior", "", "DISALLOW, OVERWRITE or RETAIN, unless the appspec says")
 	f.StringVar(&o.appspec, "appspec", "", "`name` of the appspec in the revision")
 	f.BoolVar(&o.ignoreStop, "ignore-application-stop-failures", false, "go on when ApplicationStop fails")
+	f.BoolVar(&o.strict, "strict", false, "refuse an appspec with warnings")
 	return c
 }
 
 type localDeploy struct {
 	root, group, application, exists, appspec string
 	events                                    []string
-	ignoreStop                                bool
+	ignoreStop, strict                        bool
 }
 
 func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error {
@@ -55,14 +56,10 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 	if err != nil {
 		return err
 	}
-	state, err := stateFolder(cfg.Data, o.root)
-	if err != nil {
-		return usage(err)
-	}
 	if cfg.Log == "info" {
 		cfg.Log = "warn" // who typed the command sees what it prints
 	}
-	d, err := deployer.New(deployer.Options{Root: state, TargetRoot: o.root, Log: a.logger(cfg)})
+	d, err := applier(cfg, o.root, a.logger(cfg))
 	if err != nil {
 		return err
 	}
@@ -80,7 +77,7 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 	}
 	result, err := d.Apply(ctx, deployer.Deployment{
 		ID: id, Application: o.application, Group: o.group, Revision: revision, AppSpec: o.appspec,
-		FileExistsBehavior: o.exists, Events: o.events, IgnoreApplicationStopFailures: o.ignoreStop,
+		FileExistsBehavior: o.exists, Events: o.events, IgnoreApplicationStopFailures: o.ignoreStop, Strict: o.strict,
 	}, eventPrinter{a.stdout})
 	for _, w := range result.Warnings {
 		fmt.Fprintf(a.stderr, "warning: %s: %s\n", w.Code, w.Message)

@@ -68,7 +68,8 @@ func (a *app) importCodeDeploy(ctx context.Context, o codeDeployImport, file str
 	if p.Deployment, p.Archive, err = lastInstall(file); err != nil {
 		return usage(err)
 	}
-	d, err := applier(cmp.Or(o.data, cfg.Data), cmp.Or(o.root, cfg.Agent.Root), a.logger(cfg))
+	cfg.Data = cmp.Or(o.data, cfg.Data)
+	d, err := applier(cfg, cmp.Or(o.root, cfg.Agent.Root), a.logger(cfg))
 	if err != nil {
 		return err
 	}

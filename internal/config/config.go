@@ -88,6 +88,8 @@ type Agent struct {
 	Name string `yaml:"name" env:"SLIPWAY_AGENT_NAME" doc:"The agent's name, which no other one has. Default: the host's."`
 	Tags string `yaml:"tags" env:"SLIPWAY_AGENT_TAGS" doc:"Tags that it registers with, as KEY=VALUE, comma-separated; deployment groups choose by them."`
 	Root string `yaml:"root" env:"SLIPWAY_AGENT_ROOT" doc:"Goes before every destination on the agent's host. Default: /."`
+	// MaxRevisions is for agents, the server's own one, and slipway deploy.
+	MaxRevisions int `yaml:"max_revisions" env:"SLIPWAY_AGENT_MAX_REVISIONS" doc:"How many revisions of a deployment group stay on a host, the present one included. What is installed, and what succeeded last, always does."`
 }
 
 // GitHub is the forge entry "github".
@@ -214,6 +216,7 @@ func Default(dataHome string) Config {
 		Listen: "127.0.0.1:8080", Data: filepath.Join(dataHome, "slipway"), Log: "info", Engine: "docker", OpenReads: "auto",
 		Redis:         Redis{Durability: "strict"},
 		Runner:        Runner{Slots: runtime.NumCPU(), Spare: 5 * time.Minute},
+		Agent:         Agent{MaxRevisions: 5},
 		GitHub:        GitHub{APIURL: "https://api.github.com/"},
 		Bitbucket:     Bitbucket{APIURL: "https://api.bitbucket.org/2.0"},
 		Notifications: Notifications{Comments: "failures", Statuses: "auto", Deployments: "on"},
@@ -282,6 +285,9 @@ func (c *Config) Check() error {
 	}
 	if _, err := Pairs(c.Agent.Tags); err != nil {
 		bad("agent.tags: %w", err)
+	}
+	if c.Agent.MaxRevisions < 1 {
+		bad("agent.max_revisions: want at least 1, have %d", c.Agent.MaxRevisions)
 	}
 	if (c.Secrets.File != "") != (c.Secrets.IdentityFile != "") {
 		bad("secrets: file and identity_file go together")

@@ -147,6 +147,7 @@ func TestCheck(t *testing.T) {
 			c.DeploymentGroups = []DeploymentGroup{{Name: "a", Repository: "github/octo/web", FileExistsBehavior: "MAYBE"}}
 		}},
 		{"agent.tags", func(c *Config) { c.Agent.Tags = "role" }},
+		{"agent.max_revisions", func(c *Config) { c.Agent.MaxRevisions = 0 }},
 		{"limits.agent_lease", func(c *Config) { c.Limits.AgentLease = 0 }},
 		{"deployment_groups[0].config", fleetGroup(DeploymentGroup{Config: "CodeDeployDefault.Canary"})},
 		{"deployment_groups[0].minimum_healthy_hosts", fleetGroup(DeploymentGroup{Config: "mine", MinimumHealthyHosts: "100%"})},
