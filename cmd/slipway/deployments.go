@@ -83,7 +83,7 @@ func (a *app) showDeployment(ctx context.Context, api *client.Client, id string,
 		for _, i := range d.Instances {
 			message := ""
 			if i.Error != nil {
-				message = i.Error.Message
+				message = i.Error.Code + ": " + i.Error.Message
 			}
 			row(i.Agent, "", i.Status, took(i.StartedAt, i.EndedAt), message)
 			for _, e := range i.Events {
