@@ -56,6 +56,9 @@ func (f *Fleet) pass(ctx context.Context, g Group, w pipeline.Worker) (again boo
 		return false, err
 	}
 	if id == "" {
+		if err := f.catchUp(ctx, g); err != nil {
+			return false, err
+		}
 		return true, f.claim(ctx, g, w)
 	}
 	d, _, err := f.store.Deployment(ctx, id)

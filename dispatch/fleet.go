@@ -79,6 +79,8 @@ type Group struct {
 	IgnoreAlarmFailures bool
 	Bake                time.Duration
 	Zones               *pipeline.Zones
+	// CatchUp deploys the present revision to agents that come later.
+	CatchUp bool
 }
 
 // LocalAgent is the name of the agent in the server's own process.
@@ -115,6 +117,7 @@ type Fleet struct {
 	waiting map[string][]chan struct{} // by the name in FleetNews
 	well    time.Time                  // see wellFor
 	watches map[string]*alarmWatch     // by group
+	looked  map[string]time.Time       // for late agents, by group
 }
 
 var _ pipeline.Control = (*Fleet)(nil)
@@ -123,7 +126,7 @@ var _ pipeline.Control = (*Fleet)(nil)
 func (s *Service) Fleet(store FleetStore, o FleetOptions) *Fleet {
 	f := &Fleet{
 		service: s, store: store, groups: map[string]Group{}, lease: o.Lease, alarm: o.Alarm, log: s.log, now: s.now,
-		waiting: map[string][]chan struct{}{}, watches: map[string]*alarmWatch{},
+		waiting: map[string][]chan struct{}{}, watches: map[string]*alarmWatch{}, looked: map[string]time.Time{},
 	}
 	for _, g := range o.Groups {
 		f.groups[g.Name] = g

@@ -30,6 +30,7 @@ func (s DeploymentStatus) Ended() bool {
 const (
 	CreatorUser     = "user"
 	CreatorRollback = "codeDeployRollback"
+	CreatorCatchUp  = "autoscaling" // for hosts that came later
 )
 
 // The events after which a deployment is rolled back by itself.
@@ -76,7 +77,7 @@ type Deployment struct {
 	Application string           `json:"application"`
 	Group       string           `json:"group"`
 	Environment string           `json:"environment,omitempty"`
-	Creator     string           `json:"creator"` // CreatorUser or CreatorRollback
+	Creator     string           `json:"creator"` // CreatorUser, CreatorRollback or CreatorCatchUp
 	By          string           `json:"by,omitempty"`
 	Status      DeploymentStatus `json:"status"`
 	Error       *DeploymentError `json:"error,omitempty"`

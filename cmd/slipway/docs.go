@@ -192,6 +192,7 @@ deployment_groups:
     auto_rollback: [DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_REQUEST, DEPLOYMENT_STOP_ON_ALARM]
     alarms: [web-errors]              # alerting rules of prometheus.url; an active one stops a deployment
     ignore_alarm_failures: false      # go on when they can't be asked
+    catch_up: true                    # deploy the present revision to hosts that register later
     bake: 10m                         # watch them for so long once all hosts are done
     zones:                            # one zone after the other
       tag: zone                       # of agents; its value is their zone [zone]

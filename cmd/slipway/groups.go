@@ -24,7 +24,7 @@ func fleetOptions(cfg config.Config) dispatch.FleetOptions {
 		o.Groups = append(o.Groups, dispatch.Group{
 			Name: g.Name, Environment: g.Environment, Tags: g.Tags,
 			Config: g.Config, MinimumHealthy: g.MinimumHealthyHosts, AutoRollback: g.AutoRollback,
-			Alarms: g.Alarms, IgnoreAlarmFailures: g.IgnoreAlarmFailures, Bake: g.Bake, Zones: zonesOf(g.Zones),
+			Alarms: g.Alarms, IgnoreAlarmFailures: g.IgnoreAlarmFailures, Bake: g.Bake, Zones: zonesOf(g.Zones), CatchUp: g.CatchUp,
 		})
 	}
 	return o

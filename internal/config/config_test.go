@@ -156,6 +156,7 @@ func TestCheck(t *testing.T) {
 		{"deployment_groups[0].alarms: want prometheus.url", fleetGroup(DeploymentGroup{Alarms: []string{"errors"}})},
 		{"deployment_groups[0].alarms: want at most 10", fleetGroup(DeploymentGroup{Alarms: make([]string, 11)})},
 		{"deployment_groups[0].ignore_alarm_failures", fleetGroup(DeploymentGroup{IgnoreAlarmFailures: true})},
+		{"deployment_groups[0].catch_up", fleetGroup(DeploymentGroup{CatchUp: true})},
 		{"deployment_groups[0].bake", fleetGroup(DeploymentGroup{Bake: -time.Second})},
 		{"deployment_groups[0].zones.monitor", fleetGroup(DeploymentGroup{Zones: &Zones{Monitor: 49 * time.Hour}})},
 		{"deployment_groups[0].zones.minimum_healthy_hosts", fleetGroup(DeploymentGroup{Zones: &Zones{MinimumHealthyHosts: "most"}})},

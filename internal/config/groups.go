@@ -41,6 +41,9 @@ type DeploymentGroup struct {
 	// Bake is for how long alarms are watched once all instances are done.
 	Bake  time.Duration `yaml:"bake"`
 	Zones *Zones        `yaml:"zones"`
+	// CatchUp deploys the present revision to agents that register after the
+	// group's last deployment.
+	CatchUp bool `yaml:"catch_up"`
 }
 
 // Zones makes a group's deployments go through one zone after the other.
@@ -104,6 +107,9 @@ func (g DeploymentGroup) checkFleet() []error {
 				break
 			}
 		}
+	}
+	if g.CatchUp && len(g.Tags) == 0 {
+		errs = append(errs, errors.New("catch_up: is for groups with tags"))
 	}
 	if len(g.Tags) > 0 && g.Root != "" {
 		errs = append(errs, errors.New("root: is for groups without tags; an agent has a root of its own"))
