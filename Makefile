@@ -41,7 +41,7 @@ image: build ## the container image slipway:VERSION, also tagged slipway:latest
 
 .PHONY: test
 test: ## all tests; what this machine lacks a component for is skipped and counted
-	$(gotest) -- -timeout 20m $(PKGS)
+	$(gotest) -- -timeout 30m $(PKGS)
 
 .PHONY: check
 check: fmt vet staticcheck mod generated arch chart test ## everything CI checks

@@ -45,10 +45,18 @@ func set(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
+// wide writes large bodies in large pieces: on a busy machine, many small
+// ones don't arrive in time.
+var wide = func() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.WriteBufferSize = 1 << 20
+	return t
+}()
+
 // answer sends r and returns status, header and body.
 func answer(t testing.TB, r *http.Request) (int, http.Header, string) {
 	t.Helper()
-	resp, err := http.DefaultTransport.RoundTrip(r)
+	resp, err := wide.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}

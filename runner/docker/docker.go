@@ -103,9 +103,12 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Spare > 0 {
 		e.slots.cool = time.AfterFunc(o.Spare, e.cooled)
 	}
-	if _, err := api.Ping(ctx); err != nil {
+	pong, err := api.Ping(ctx)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("asking the Docker engine: %w", err), api.Close())
 	}
+	// Now, or the first calls would each do it, side by side.
+	api.NegotiateAPIVersionPing(pong)
 	if err := e.claim(); err != nil {
 		return nil, errors.Join(err, api.Close())
 	}
