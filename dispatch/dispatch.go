@@ -63,16 +63,18 @@ type Orders interface {
 // Service implements pipeline.Control for workers and pipeline.Jobs for the
 // engine.
 type Service struct {
-	queue     Queue
-	records   Records
-	logs      Logs
-	artifacts Artifacts
-	caches    CacheStore    // nil: none are kept
-	history   ReportHistory // nil: none is kept
-	orders    Orders
-	events    pipeline.Events
-	now       func() time.Time
-	log       *slog.Logger
+	queue      Queue
+	records    Records
+	logs       Logs
+	artifacts  Artifacts
+	caches     CacheStore    // nil: none are kept
+	history    ReportHistory // nil: none is kept
+	debugging  DebugStore    // nil: nobody looks into builds
+	debugLimit time.Duration
+	orders     Orders
+	events     pipeline.Events
+	now        func() time.Time
+	log        *slog.Logger
 }
 
 var (
@@ -209,7 +211,9 @@ func (s *Service) order(ctx context.Context, a *pipeline.Assignment, x pipeline.
 		case pipeline.SourceJob:
 			a.Fetch, err = s.orders.Fetch(ctx, a.Job, x)
 		case pipeline.BuildJob:
-			a.Build, err = s.orders.Build(ctx, a.Job, x)
+			if a.Build, err = s.orders.Build(ctx, a.Job, x); err == nil {
+				err = s.debug(ctx, a.Job, a.Build)
+			}
 		}
 		later, ok := errors.AsType[*forge.RetryError](err)
 		if !ok {

@@ -46,6 +46,8 @@ type Options struct {
 	// Retention is what an administrator may start early or try.
 	Retention retention
 	Control   pipeline.Control
+	// Debugging lets people look into failed builds; nil: nobody may.
+	Debugging debugging
 	// Fleet, Agents and AgentControl do deployments; without them there are
 	// none, and agents are served by Control.
 	Fleet        fleet

@@ -252,6 +252,10 @@ func (s *Server) buildPage(c *gin.Context) {
 		title = b.Deployment
 	}
 	v.Frame = s.frame(c, title)
+	if s.Debugging != nil && b.Failure != nil && b.Failure.Command != "" {
+		_, err := s.debuggable(c.Request.Context(), b)
+		v.Debuggable = err == nil // else it is not worth a hint
+	}
 	if !b.Status.Ended() {
 		v.Live = apiRoot + "/builds/" + url.PathEscape(b.ID) + "?follow=1"
 	}

@@ -79,6 +79,9 @@ func (s *Server) api() []route {
 		{get, "/builds/{id}/reports/{name}", reading, s.getReport, "One report of a build with all that was kept of its cases", nil, body{}, 200, asBytes("application/json")},
 		{get, "/repos/{forge}/{owner}/{name}/reports", reading, s.listReportGroups, "The report groups of a repository, each with its last report", nil, body{}, 200, asJSON(pipeline.Page[pipeline.ReportGroup]{})},
 		{get, "/repos/{forge}/{owner}/{name}/reports/{group}", reading, s.getReportGroup, "A report group with its history, the newest first: counts, coverage, what is new and what is flaky", nil, body{}, 200, asJSON(reportGroup{})},
+		{post, "/builds/{id}/debug", writing, s.debugBuild, "Retry a failed build and have it wait for a shell where it fails", nil, asJSON(debugRequest{}), 202, asJSON(debugOpened{})},
+		{post, "/builds/{id}/debug/input", writing, s.debugInput, "Type into the shell of a build that waits", nil, asJSON(debugSaid{}), 204, body{}},
+		{get, "/builds/{id}/debug/output", writing, s.debugOutput, "Wait for what the shell of a build prints", debugQuery, body{}, 200, asJSON(pipeline.DebugFrames{})},
 		{get, "/deployments/{id}", reading, s.getDeployment, "One deployment with its instances and their lifecycle events", []param{followable}, body{}, 200, asJSON(deploymentDetail{})},
 		{get, "/deliveries", reading, s.listDeliveries, "List webhook deliveries, newest first",
 			append([]param{{"forge", "string", "name of the forge entry"}}, paging...), body{}, 200, asJSON(pipeline.Page[deliveryItem]{})},
@@ -110,6 +113,8 @@ func (s *Server) api() []route {
 			route{get, job + "/cache/entry", working, w.findCache, "Find an entry of the project's cache", append(slices.Clone(cacheQuery), fence...), body{}, 200, asJSON(pipeline.CacheEntry{})},
 			route{get, job + "/cache", working, w.getCache, "Fetch an entry of the project's cache", append(slices.Clone(cacheQuery), fence...), body{}, 200, asBytes("application/octet-stream")},
 			route{put, job + "/cache", working, w.putCache, "Save an entry of the project's cache", append(slices.Clone(cacheQuery), fence...), asBytes("application/octet-stream"), 201, asJSON(pipeline.CacheEntry{})},
+			route{get, job + "/debug", working, w.debugInput, "Wait for what a person types who looks into the build", append(slices.Clone(debugQuery), fence...), body{}, 200, asJSON(pipeline.DebugFrames{})},
+			route{post, job + "/debug", working, w.debugOutput, "Say what the shell of a build prints", fence, asJSON(debugSaid{}), 204, body{}},
 			route{post, job + "/complete", working, w.complete, "End a job", fence, asJSON(completion{}), 204, body{}},
 		)
 	}

@@ -224,6 +224,8 @@ type BuildOrder struct {
 	// Stored are the values of parameters and secrets that the buildspec names,
 	// as far as this build may have them.
 	Stored []StoredValue `json:"stored,omitempty"`
+	// Debug has the build wait where its first command fails.
+	Debug *DebugOrder `json:"debug,omitempty"`
 }
 
 // StoredValue is what a server says of one reference of env.parameter-store or

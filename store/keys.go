@@ -1,6 +1,10 @@
 package store
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/slipway-ci/slipway/pipeline"
+)
 
 // Every key has one function here. What is between braces puts keys into one
 // Redis Cluster slot; no script or transaction touches two slots, except for a
@@ -120,3 +124,19 @@ func (k logKeys) channel() string { return k.base() + "grew" }
 
 // removalKey is there while an object of the blob store may be removed.
 func removalKey(object string) string { return "slipway:{removal:" + object + "}:pending" }
+
+// debugKeys are the keys of a build's debugging session.
+type debugKeys string
+
+func (k debugKeys) base() string { return "slipway:{debug:" + string(k) + "}:" }
+
+// session is the session as JSON.
+func (k debugKeys) session() string { return k.base() + "session" }
+
+// frames is a stream; an entry has one field, v, a frame as JSON.
+func (k debugKeys) frames(side pipeline.DebugSide) string { return k.base() + string(side) }
+
+// watched is there while the person asks now and then.
+func (k debugKeys) watched() string { return k.base() + "watched" }
+
+func (k debugKeys) channel(side pipeline.DebugSide) string { return k.base() + "said:" + string(side) }

@@ -24,12 +24,14 @@ type everyCompute struct {
 type workerControl interface {
 	pipeline.Control
 	pipeline.Caches
+	pipeline.Debugs
 }
 
-// withCaches is a workerControl of two parts.
-type withCaches struct {
+// inParts is a workerControl of several parts.
+type inParts struct {
 	pipeline.Control
 	pipeline.Caches
+	pipeline.Debugs
 }
 
 func newEveryCompute(c workerControl, cfg config.Config) everyCompute {

@@ -47,7 +47,11 @@ var examples = map[string][]string{
 	},
 	"slipway dead-letters":        {"slipway dead-letters"},
 	"slipway dead-letters replay": {"slipway dead-letters replay ID"},
-	"slipway deliveries":          {"slipway deliveries --forge github --limit 5"},
+	"slipway debug": {
+		"slipway debug BUILD",
+		"echo 'ls -l; env' | slipway debug BUILD    # without a terminal",
+	},
+	"slipway deliveries": {"slipway deliveries --forge github --limit 5"},
 	"slipway demo": {
 		"slipway demo",
 		"slipway demo --once --fail    # end with the pipeline, which fails",

@@ -146,7 +146,7 @@ appspec.yml, and answers where the developer is: in check runs and statuses.`,
 		"run":   {a.demoCommand(), a.upCommand(), a.serverCommand(), a.runnerCommand(), a.agentCommand(), a.doctorCommand()},
 		"local": {a.buildCommand(), a.deployCommand(), a.validateCommand(), a.importCommand()},
 		"ask": {
-			a.executionsCommand(), a.logsCommand(), a.artifactsCommand(), a.reportsCommand(), a.stopCommand(), a.retryCommand(),
+			a.executionsCommand(), a.logsCommand(), a.artifactsCommand(), a.reportsCommand(), a.stopCommand(), a.retryCommand(), a.debugCommand(),
 			a.startCommand(), a.approveCommand(), a.rejectCommand(), a.overrideCommand(), a.pipelinesCommand(), a.transitionCommand(), a.rollbackStageCommand(),
 			a.deliveriesCommand(), a.explainCommand(), a.replayCommand(), a.deadLettersCommand(), a.runnersCommand(),
 			a.deploymentsCommand(), a.rollbackCommand(), a.agentsCommand(), a.tokenCommand(), a.auditCommand(), a.retentionCommand(),

@@ -131,6 +131,9 @@ func (p *platform) wire() {
 	p.control = dispatch.New(p.jobs, marks, p.logs, p.blobs, o, p.inbox, now, p.log)
 	p.control.KeepCaches(p.caches)
 	p.control.KeepReports(p.store)
+	if p.cfg.Limits.Debug > 0 {
+		p.control.KeepDebugging(p.store, p.cfg.Limits.Debug)
+	}
 	p.fleet = p.control.Fleet(p.store, fleetOptions(p.cfg))
 	p.admission = dispatch.NewAdmission(p.store, now)
 	p.relay = pipeline.NewRelay(marks, p.control, p.inbox, p.cfg.Limits.Lease, now, p.log)
@@ -266,7 +269,7 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return handlers.New(handlers.Options{
+	o := handlers.Options{
 		Hooks: p.forges.hooks(), Inbox: p.inbox, Bodies: p.blobs, Deliveries: p.inbox,
 		Executions: p.store, Boards: p.store, Revisions: p.revisions, Builds: p.store, ReportGroups: p.store, Logs: p.logs, Artifacts: p.blobs, Events: p.inbox,
 		DeadLetters: deadLetters{p.inbox, p}, Retention: p.retention(), Workers: workers{p.jobs}, Control: newEveryCompute(p.control, p.cfg),
@@ -282,7 +285,11 @@ func (p *platform) handler(openReads bool) (*handlers.Server, error) {
 		},
 		Setup:  appSetup{p.cfg, p.forges.github},
 		Checks: p.checks(), QueueDepths: p.depths, Standing: p.standing, ExternalURL: p.cfg.ExternalURL, Version: version, Log: p.log,
-	})
+	}
+	if p.cfg.Limits.Debug > 0 {
+		o.Debugging = p.store
+	}
+	return handlers.New(o)
 }
 
 // checks are what /readyz asks.

@@ -114,6 +114,7 @@ func (a *app) work(ctx context.Context, cfg config.Config, control workerControl
 	if err != nil {
 		return err
 	}
+	_, terminals := place.Engine.(*docker.Engine)
 	return worker.Run(ctx, worker.Options{
 		Control: control, Log: log, Drain: cfg.Limits.Drain, Hurry: a.hurry, Temp: temp, Retryable: retryable,
 		Worker: pipeline.Worker{
@@ -124,12 +125,16 @@ func (a *app) work(ctx context.Context, cfg config.Config, control workerControl
 			if job.Build == nil {
 				return pipeline.Build{}, pipeline.Outcome{Status: pipeline.BuildFault, Message: "the job has no order"}
 			}
-			return runner.Run(ctx, runner.Options{
+			o := runner.Options{
 				Engine: place.Engine, Source: mirrors, Temp: place.temp, Name: me, Log: log, Cache: jobCache{control, job.Job.Ref()},
 				Inputs: func(ctx context.Context, digest string) (io.ReadCloser, error) {
 					return control.Artifact(ctx, job.Job.Ref(), digest)
 				},
-			}, *job.Build, s)
+			}
+			if d := job.Build.Debug; d != nil {
+				o.Debug = remoteShell{control, job.Job.Ref(), *d, d.TTY && terminals, log}.look
+			}
+			return runner.Run(ctx, o, *job.Build, s)
 		},
 	})
 }

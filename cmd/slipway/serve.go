@@ -176,7 +176,7 @@ func (a *app) serveOn(ctx context.Context, cfg config.Config, log *slog.Logger, 
 		g.Go(func() error { return serveHTTP(gctx, hooks, below("/webhooks/", h, http.NotFoundHandler()), h.Drain) })
 	}
 	g.Go(func() error { return serveHTTP(gctx, l, front, h.Drain) })
-	control := withCaches{observed{newEveryCompute(p.control, cfg), h}, p.control}
+	control := inParts{observed{newEveryCompute(p.control, cfg), h}, p.control, p.control}
 	g.Go(func() error { return runRequests(gctx, cfg, p.control, log) })
 	g.Go(func() error { return p.batches().run(gctx, cfg, p.control, log) })
 	g.Go(func() error { return p.fetcher().run(gctx, cfg, log) })

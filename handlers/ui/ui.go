@@ -143,6 +143,8 @@ type Build struct {
 	// Groups are the lines of Log by phase.
 	Groups []Group
 	Page   Paging
+	// Debuggable: slipway debug would open a shell where it failed.
+	Debuggable bool
 }
 
 // Group is the lines of one phase within a window.

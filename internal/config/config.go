@@ -150,6 +150,7 @@ type Limits struct {
 	BuildTimeout          time.Duration `yaml:"build_timeout" env:"SLIPWAY_LIMITS_BUILD_TIMEOUT" doc:"Time limit of a build whose project sets none."`
 	QueuedTimeout         time.Duration `yaml:"queued_timeout" env:"SLIPWAY_LIMITS_QUEUED_TIMEOUT" doc:"How long a job may wait for a worker."`
 	Drain                 time.Duration `yaml:"drain" env:"SLIPWAY_LIMITS_DRAIN" doc:"How long running builds get to finish when their runner is told to end."`
+	Debug                 time.Duration `yaml:"debug" env:"SLIPWAY_LIMITS_DEBUG" doc:"How long a shell of slipway debug may stay open; 0: nobody gets one."`
 	ReportSpacing         time.Duration `yaml:"report_spacing" env:"SLIPWAY_LIMITS_REPORT_SPACING" doc:"Least time between two writes to a forge's installation. Default: 1s at api.github.com, else 50ms."`
 }
 
@@ -222,7 +223,7 @@ func Default(dataHome string) Config {
 		Notifications: Notifications{Comments: "failures", Statuses: "auto", Deployments: "on"},
 		Limits: Limits{
 			InfrastructureRetries: 2, Lease: 15 * time.Second, AgentLease: time.Minute, BuildTimeout: time.Hour,
-			QueuedTimeout: 8 * time.Hour, Drain: 10 * time.Minute,
+			QueuedTimeout: 8 * time.Hour, Drain: 10 * time.Minute, Debug: time.Hour,
 		},
 		Retention: Retention{Deliveries: 30 * day, DeliveryCount: 100_000, Executions: 400 * day, Logs: 90 * day, Artifacts: 90 * day},
 	}
@@ -306,7 +307,7 @@ func (l Limits) check() error {
 		value, want time.Duration
 	}{
 		{"lease", l.Lease, time.Second}, {"agent_lease", l.AgentLease, time.Second}, {"build_timeout", l.BuildTimeout, time.Second}, {"queued_timeout", l.QueuedTimeout, time.Second},
-		{"drain", l.Drain, 0}, {"report_spacing", l.ReportSpacing, 0},
+		{"drain", l.Drain, 0}, {"debug", l.Debug, 0}, {"report_spacing", l.ReportSpacing, 0},
 	} {
 		if d.value < d.want {
 			errs = append(errs, fmt.Errorf("limits.%s: want at least %s, have %s", d.key, d.want, d.value))

@@ -119,6 +119,7 @@ func TestCheck(t *testing.T) {
 		{"limits.build_timeout", func(c *Config) { c.Limits.BuildTimeout = 0 }},
 		{"limits.queued_timeout", func(c *Config) { c.Limits.QueuedTimeout = -time.Hour }},
 		{"limits.drain", func(c *Config) { c.Limits.Drain = -1 }},
+		{"limits.debug", func(c *Config) { c.Limits.Debug = -1 }},
 		{"limits.report_spacing", func(c *Config) { c.Limits.ReportSpacing = -1 }},
 		{"limits.infrastructure_retries", func(c *Config) { c.Limits.InfrastructureRetries = -1 }},
 		{"encryption_key", func(c *Config) { c.EncryptionKey = "short" }},
