@@ -114,8 +114,7 @@ func (d *Deployer) readCleanup(r io.Reader) ([]entry, Adopted, error) {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
 			adopted.Cut = len(line) > 0
-			entries := found.count(&adopted)
-			return entries, adopted, nil
+			return found.count(&adopted), adopted, nil
 		}
 		if err != nil {
 			return nil, adopted, fmt.Errorf("reading line %d of the cleanup file: %w", n, err)
@@ -146,14 +145,12 @@ func (d *Deployer) below(hostPath string) (string, bool) {
 	return "/" + rest, ok
 }
 
-// adoptPath notes what lies at a path now, as if we had put it there.
+// adoptPath notes what lies at a path now, as if we had put it there; nothing
+// has no kind.
 func (d *Deployer) adoptPath(found manifest, at string, labelled bool) error {
-	e, there, err := examine(d.host(at), entry{})
+	e, _, err := examine(d.host(at), entry{})
 	if err != nil {
 		return fmt.Errorf("looking at %s: %w", at, bare(err))
-	}
-	if !there || e.Kind == "" {
-		e.Kind = kindRetained // nothing that we would remove
 	}
 	e.Path, e.Context = at, labelled || found[at].Context
 	found[at] = e
@@ -169,7 +166,7 @@ func (m manifest) count(adopted *Adopted) []entry {
 			adopted.Folders++
 		case kindFile, kindLink:
 			adopted.Files++
-		case kindRetained:
+		default: // gone, or a device that nobody deployed
 			adopted.Gone++
 			continue
 		}

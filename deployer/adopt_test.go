@@ -125,3 +125,28 @@ func TestAdoptRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzAdopt: whatever a cleanup file says, nothing outside of the target is
+// taken over, and a mistake has its line.
+func FuzzAdopt(f *testing.F) {
+	for _, seed := range []string{"", "@/a\n", "@/a\n@/b", "semanage\x00@/a\n", "/etc\n", "@/../x\n", "a\n", "\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, cleanup string) {
+		d, err := New(Options{Root: filepath.Join(t.TempDir(), "state"), TargetRoot: filepath.Join(t.TempDir(), "host")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(d.target, "a"), "a", 0o644)
+		entries, _, err := d.readCleanup(strings.NewReader(strings.ReplaceAll(cleanup, "@", d.target)))
+		var mistake *pipeline.UserError
+		if errors.As(err, &mistake) && mistake.Line == 0 {
+			t.Errorf("%v has no line", err)
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(d.host(e.Path), d.target+"/") {
+				t.Errorf("%s lies outside of the target", e.Path)
+			}
+		}
+	})
+}

@@ -278,10 +278,10 @@ func (s *step) leaveOut() {
 // to do (CodeDeploy reference 4.2).
 func (s *step) proceed() {
 	t := s.tally()
-	zone := s.failedZone()
-	if early := t.failed >= t.capacity() || zone != ""; early && t.waiting > 0 && !s.d.KeepGoing {
+	lost := s.failedZone()
+	if early := t.failed >= t.capacity() || lost != ""; early && t.waiting > 0 && !s.d.KeepGoing {
 		s.leaveOut()
-		s.d.Error = s.unhealthy(t, cmp.Or(zone, "the others are left out, so that enough stay healthy"))
+		s.d.Error = s.unhealthy(t, cmp.Or(lost, "the others are left out, so that enough stay healthy"))
 		t = s.tally()
 	}
 	room := s.room()
