@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/deployer/appspec"
+	"github.com/slipway-ci/slipway/internal/testenv"
 )
 
 func TestJournalIsOnDiskBeforeTheFirstChange(t *testing.T) { // D56
@@ -49,7 +50,7 @@ func TestEventWithoutScripts(t *testing.T) { // D57, D60
 // TestScriptCannotBeMadeExecutable takes another user's rights over files for
 // its thread only, which ends with it.
 func TestScriptCannotBeMadeExecutable(t *testing.T) { // D62
-	rootOnly(t)
+	testenv.Need(t, "root")
 	dir, err := os.MkdirTemp("", "slipway") // t.TempDir's is root's alone
 	if err != nil {
 		t.Fatal(err)

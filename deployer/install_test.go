@@ -14,14 +14,6 @@ import (
 	"github.com/slipway-ci/slipway/internal/testenv"
 )
 
-// rootOnly skips what takes rights over other users' files.
-func rootOnly(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("not root")
-	}
-}
-
 func with(behavior string) func(*Deployment) {
 	return func(d *Deployment) { d.FileExistsBehavior = behavior }
 }
@@ -124,7 +116,7 @@ func TestInstall(t *testing.T) {
 }
 
 func TestOwnerAndSetuid(t *testing.T) { // D42, D90
-	rootOnly(t)
+	testenv.Need(t, "root")
 	b := newBox(t)
 	b.ok("d-1", map[string]string{"tool": "x", "appspec.yml": files("  - {source: tool, destination: /bin}\n") +
 		"permissions:\n  - {object: /bin/tool, owner: nobody, group: 7, mode: 4755}\n"})

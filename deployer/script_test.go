@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/testenv"
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
@@ -114,10 +115,7 @@ func TestFirstFailureEndsTheEvent(t *testing.T) {
 }
 
 func TestRunAs(t *testing.T) {
-	rootOnly(t)
-	if _, err := user.Lookup("nobody"); err != nil {
-		t.Skip("no user nobody")
-	}
+	testenv.Need(t, "root", "user:nobody")
 	b := newBox(t)
 	// The user must be able to enter every folder above the archive.
 	for dir := b.d.root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
@@ -134,10 +132,7 @@ func TestRunAs(t *testing.T) {
 // A private state folder, as root's own is, doesn't keep other users' scripts
 // from running, nor from their neighbours in the revision.
 func TestRunAsBelowAPrivateFolder(t *testing.T) {
-	rootOnly(t)
-	if _, err := user.Lookup("nobody"); err != nil {
-		t.Skip("no user nobody")
-	}
+	testenv.Need(t, "root", "user:nobody")
 	b := newBox(t)
 	if err := os.Chmod(b.d.root, 0o700); err != nil {
 		t.Fatal(err)

@@ -312,7 +312,7 @@ func held(h host) map[string]string {
 func TestAgentProcess(t *testing.T) {
 	dir := os.Getenv(processVariable)
 	if dir == "" {
-		t.Skip("only as the process of another test")
+		return // TestKilled starts this one in a process of its own
 	}
 	h := host{filepath.Join(dir, "state"), filepath.Join(dir, "target"), filepath.Join(dir, "tmp"), filepath.Join(dir, "bin") + ":/usr/bin:/bin"}
 	h.run(t, newServer(t, held(h)))

@@ -6,8 +6,10 @@ package testenv
 import (
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -15,9 +17,9 @@ import (
 const All = "SLIPWAY_TEST_ALL"
 
 // Need skips the test unless every named component is there: "docker" (an
-// engine that answers), or the name of a program on PATH such as
-// "redis-server", "chromium", "git", "busybox". With SLIPWAY_TEST_ALL=1 a
-// missing one fails the test instead.
+// engine that answers), "root" (who may become others), "user:NAME" (an
+// account), "socket:PATH", or the name of a program on PATH such as "redis-server", "chromium",
+// "git", "busybox". With SLIPWAY_TEST_ALL=1 a missing one fails the test instead.
 func Need(t testing.TB, components ...string) {
 	t.Helper()
 	for _, c := range components {
@@ -32,10 +34,20 @@ func Need(t testing.TB, components ...string) {
 }
 
 func have(component string) bool {
-	if component == "docker" {
-		return exec.Command("docker", "info").Run() == nil
+	kind, name, _ := strings.Cut(component, ":")
+	var err error
+	switch kind {
+	case "docker":
+		err = exec.Command("docker", "info").Run()
+	case "root":
+		return os.Geteuid() == 0
+	case "user":
+		_, err = user.Lookup(name)
+	case "socket":
+		_, err = os.Stat(name)
+	default:
+		_, err = exec.LookPath(component)
 	}
-	_, err := exec.LookPath(component)
 	return err == nil
 }
 

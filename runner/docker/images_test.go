@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/slipway-ci/slipway/internal/testenv"
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/runner"
 	"github.com/slipway-ci/slipway/runner/docker"
@@ -64,9 +65,7 @@ phases:
 // A build makes an image and pushes it to a registry that asks for a login,
 // with an engine of its own beside it.
 func TestImageIsBuiltAndPushed(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("an engine in a container needs root")
-	}
+	testenv.Need(t, "root")
 	image := runnertest.DockerImage(t)
 	e := openForEngines(t)
 	defer shut(t, e)
@@ -119,9 +118,7 @@ func openForEngines(t *testing.T) *docker.Engine {
 // A privileged build finds the engine of its image started, and another one
 // doesn't, and is told what to do.
 func TestPrivilegedBuildHasAnEngine(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("an engine in a container needs root")
-	}
+	testenv.Need(t, "root")
 	image := runnertest.DockerImage(t)
 	e := openForEngines(t)
 	defer shut(t, e)

@@ -3,7 +3,6 @@ package docker_test
 import (
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -34,10 +33,7 @@ func build(t testing.TB, e *docker.Engine, image string, commands ...string) (pi
 //
 // Attacks: 12.
 func TestBuildsCannotReachTheHost(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("the rules need root")
-	}
-	testenv.Need(t, "iptables")
+	testenv.Need(t, "root", "iptables")
 	image := runnertest.BusyboxImage(t)
 	e := open(t)
 	defer shut(t, e)
