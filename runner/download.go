@@ -83,6 +83,7 @@ func (r *build) readSpec() error {
 	}
 	sum := sha256.Sum256(data)
 	r.specSum = hex.EncodeToString(sum[:])
+	r.discovers = speaksOfDiscovery(data, r.order.Variables)
 	spec, problems := buildspec.Parse(name, data, buildspec.Options{Mode: r.Mode})
 	return r.accept(spec, problems, name, at.Path != "")
 }

@@ -39,6 +39,8 @@ type reportPlan struct {
 	name    string
 	bundle  bundle
 	problem string
+	// discovered are files that were found without an entry of reports.
+	discovered []string
 }
 
 // planReports evaluates the reports block, as long as the shell is there.
@@ -66,6 +68,7 @@ func (r *build) planReports(ctx context.Context) {
 		}
 		r.reportPlans = append(r.reportPlans, p)
 	}
+	r.discovery = r.planDiscovery(ctx)
 }
 
 // readReports reads and stores the build's reports, however it went, unless the
@@ -73,14 +76,16 @@ func (r *build) planReports(ctx context.Context) {
 // broken change nothing of that, but for what fail-on asks for (CodeBuild
 // reference 6.4).
 func (r *build) readReports(ctx context.Context) error {
-	if errors.Is(context.Cause(ctx), pipeline.ErrStale) || r.spec == nil || len(r.spec.Reports) == 0 {
+	if errors.Is(context.Cause(ctx), pipeline.ErrStale) || r.spec == nil {
+		return nil
+	}
+	if r.planReports(ctx); len(r.reportPlans) == 0 && !r.discovery.on {
 		return nil
 	}
 	if r.aborted {
 		r.log.line("No report is read: on-failure: ABORT ended the build")
 		return nil
 	}
-	r.planReports(ctx)
 	// Nothing may change the files while they are read.
 	r.kill(ctx)()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportsTime)
@@ -91,8 +96,17 @@ func (r *build) readReports(ctx context.Context) error {
 		return nil
 	}
 	defer func() { _ = root.Close() }() // only read from
-	var gate []string
-	for _, p := range r.reportPlans {
+	gate := r.readPlans(ctx, root, r.reportPlans)
+	r.readPlans(ctx, root, r.discover(ctx, root))
+	if len(gate) == 0 || r.failure != nil {
+		return nil
+	}
+	return &pipeline.UserError{Code: codeReportGate, Msg: strings.Join(gate, "; ")}
+}
+
+// readPlans reads and stores reports, and says which don't meet their fail-on.
+func (r *build) readPlans(ctx context.Context, root *os.Root, plans []reportPlan) (gate []string) {
+	for _, p := range plans {
 		full := r.readReport(ctx, root, p)
 		kept := r.keepReport(ctx, root, full)
 		r.record.Reports = append(r.record.Reports, kept)
@@ -101,10 +115,7 @@ func (r *build) readReports(ctx context.Context) error {
 			gate = append(gate, "report "+kept.Name+": "+why)
 		}
 	}
-	if len(gate) == 0 || r.failure != nil {
-		return nil
-	}
-	return &pipeline.UserError{Code: codeReportGate, Msg: strings.Join(gate, "; ")}
+	return gate
 }
 
 // missedGate says what of fail-on a report doesn't meet; empty: nothing.
@@ -141,6 +152,7 @@ func (r *build) readReport(ctx context.Context, root *os.Root, p reportPlan) rep
 			break
 		}
 		if readReportFile(root, reader, f) {
+			r.reported[f.path] = true
 			taken++
 		}
 	}
@@ -159,11 +171,17 @@ type reportFile struct {
 // reportFiles are the files that a plan means, each once. Files of one name in
 // several base folders are all meant.
 func (r *build) reportFiles(root *os.Root, p reportPlan, reader *report.Reader) ([]reportFile, error) {
+	var files []reportFile
+	for _, name := range p.discovered {
+		files = append(files, reportFile{name, true})
+	}
+	if len(files) > 0 {
+		return files, nil
+	}
 	bases, err := p.bundle.bases(root.FS())
 	if err != nil {
 		return nil, err
 	}
-	var files []reportFile
 	seen := map[string]bool{}
 	for _, base := range bases {
 		c := collection{root: root.FS(), bundle: p.bundle, seen: map[string]string{}}

@@ -50,6 +50,9 @@ type build struct {
 	aborted   bool            // a phase failed whose on-failure is ABORT
 	// reportPlans are the entries of reports; nil: not evaluated yet.
 	reportPlans []reportPlan
+	reported    map[string]bool // files that are in a report, by path in the source
+	discovers   bool            // the build's settings speak of discovery
+	discovery   discovery
 
 	// What the manifest says of commands: by the phase's index.
 	commandsRun map[int][]ManifestCommand
@@ -72,7 +75,7 @@ type build struct {
 // pipeline.ErrStale kills it at once.
 func Run(ctx context.Context, o Options, order pipeline.BuildOrder, sink Sink) (pipeline.Build, pipeline.Outcome) {
 	o = o.filled()
-	r := &build{Options: o, order: order, sink: sink, drivers: map[string]*driver{}, secret: map[string]bool{}, commandsRun: map[int][]ManifestCommand{}}
+	r := &build{Options: o, order: order, sink: sink, drivers: map[string]*driver{}, secret: map[string]bool{}, commandsRun: map[int][]ManifestCommand{}, reported: map[string]bool{}}
 	r.log = newBuildLog(sink, o.Now)
 	r.record = pipeline.Build{
 		V: 1, ID: order.ID, Number: order.Number, Project: order.Project, Repo: order.Source.Repo.FullName(),

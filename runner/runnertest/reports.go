@@ -1,6 +1,7 @@
 package runnertest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 const junitFile = `<testsuite><testcase name="a"/><testcase name="b"/><testcase name="c" file="src/c_test.go" line="7"><failure message="hunter22 is wrong"/></testcase>
 <testcase name="d" file="nowhere.go" line="1"><error/></testcase><testcase name="e"><skipped/></testcase></testsuite>`
 
-const coverageFile = `<coverage><file name="x"><metrics statements="4" coveredstatements="3"/></file></coverage>`
+const coverageFile = `<coverage generated="1"><file name="x"><metrics statements="4" coveredstatements="3"/></file></coverage>`
 
 // reported are the lines that a build's record and log have of its reports.
 func reported(b pipeline.Build) string {
@@ -30,6 +31,9 @@ func testReports(t *testing.T, s Setup) {
 	}
 	const unit = "reports:\n  $GROUP:\n    base-directory: out/*\n    files: ['**/*']\n"
 	const counts = "app-unit: FAILED: 6 tests, 3 passed, 1 failed, 1 with an error, 1 skipped"
+	const discover = "env: {variables: {CODEBUILD_CONFIG_AUTO_DISCOVER: \"%s\"}}\n"
+	const found = "app-JUNITXML-AutoDiscovered: FAILED: 6 tests, 3 passed, 1 failed, 1 with an error, 1 skipped"
+	const clover = "app-CLOVERXML-AutoDiscovered: SUCCEEDED: 75.0% of lines (3 of 4)"
 	tests := []struct {
 		name, spec string
 		status     pipeline.BuildStatus
@@ -51,11 +55,24 @@ func testReports(t *testing.T, s Setup) {
 			"app-cov: SUCCEEDED: 75.0% of lines (3 of 4)", "report app-cov: 75.0% of lines are covered, want 80%", 0,
 		},
 		{
+			"what no entry names is looked for, if the build says so", strings.Replace(spec("  build:\n    commands: [\"rm broken.xml\"]\n"), "phases:", fmt.Sprintf(discover, "true")+"phases:", 1), pipeline.BuildSucceeded,
+			found + "\n" + clover, "", 1,
+		},
+		{
+			"below one folder, and nothing twice", spec("  build:\n    commands: [export CODEBUILD_CONFIG_AUTO_DISCOVER=true CODEBUILD_CONFIG_AUTO_DISCOVER_DIR=$CODEBUILD_SRC_DIR/out/]\n") +
+				"reports:\n  unit: {files: out/m1/r.xml}\n", pipeline.BuildSucceeded,
+			"app-unit: FAILED: 5 tests, 2 passed, 1 failed, 1 with an error, 1 skipped\napp-JUNITXML-AutoDiscovered: SUCCEEDED: 1 tests, 1 passed", "", 1,
+		},
+		{"not otherwise", strings.Replace(spec("  build:\n    commands: [\"true\"]\n"), "phases:", fmt.Sprintf(discover, "no")+"phases:", 1), pipeline.BuildSucceeded, "", "", 0},
+		{
+			"nor outside of the source", spec("  build:\n    commands: [export CODEBUILD_CONFIG_AUTO_DISCOVER=true CODEBUILD_CONFIG_AUTO_DISCOVER_DIR=../..]\n"), pipeline.BuildSucceeded, "", "", 0,
+		},
+		{
 			"missing and broken files make a report incomplete", spec("  build:\n    commands: [\"true\"]\n") +
 				"reports:\n  a: {files: none.xml}\n  b: {files: broken.xml}\n  c: {files: cov.xml}\n  d: {files: x, base-directory: no}\n", pipeline.BuildSucceeded,
 			"app-a: INCOMPLETE: 0 tests; no report file found for none.xml\n" +
 				"app-b: INCOMPLETE: 0 tests; broken.xml: 1:21: unexpected EOF\n" +
-				"app-c: INCOMPLETE: 0 tests; cov.xml: 1:11: not the format: want a file that begins with <testsuites> or <testsuite>, have <coverage>\n" +
+				"app-c: INCOMPLETE: 0 tests; cov.xml: 1:25: not the format: want a file that begins with <testsuites> or <testsuite>, have <coverage>\n" +
 				"app-d: INCOMPLETE: 0 tests; no matching base directory path found for no", "", 0,
 		},
 	}
