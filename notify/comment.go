@@ -113,6 +113,7 @@ type row struct {
 	Closed  bool   `json:"closed,omitempty"` // nothing ran: the commit itself waits for an approval
 	Details string `json:"details,omitempty"`
 	Results string `json:"results,omitempty"`
+	Reports string `json:"reports,omitempty"`
 }
 
 // past is what is said of an execution of an earlier commit.

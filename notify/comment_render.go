@@ -51,8 +51,28 @@ func rowOf(x pipeline.Execution, list []work, base string) row {
 		writeQuestion(&b, *v.asks, pageURL(base, "executions", x.ID))
 	}
 	r.Details = cut(b.String(), detailRunes)
-	r.Results = results(list)
+	r.Results, r.Reports = results(list), reportLines(list)
 	return r
+}
+
+// reportLineLimit is how many reports a row names; the check names them all.
+const reportLineLimit = 10
+
+// reportLines has a line for each report of the execution's builds: tests,
+// coverage, and what is new in it.
+func reportLines(list []work) string {
+	var b strings.Builder
+	left := reportLineLimit
+	for _, w := range list {
+		if w.build == nil {
+			continue
+		}
+		for _, r := range w.build.Reports[:min(left, len(w.build.Reports))] {
+			fmt.Fprintf(&b, "- %s: %s, %s\n", escape(cut(r.Name, 100)), reportState(r.Status), escape(r.Counts()))
+			left--
+		}
+	}
+	return b.String()
 }
 
 // detailRunes bounds what one row says, so that all fit into a comment. A
@@ -113,6 +133,9 @@ func renderComment(sh sheet, base string) string {
 		}
 		if r.Results != "" {
 			fmt.Fprintf(&b, "\n%s: %s\n", escape(r.Pipeline), r.Results)
+		}
+		if r.Reports != "" {
+			fmt.Fprintf(&b, "\n%s\n\n%s", escape(r.Pipeline), r.Reports)
 		}
 	}
 	if hints := commands(sh.Rows); hints != "" {

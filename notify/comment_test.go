@@ -120,6 +120,36 @@ func TestOneComment(t *testing.T) {
 	})
 }
 
+// The comment says how tests and coverage are, and what is new in it; a name
+// can't draw a line of its own.
+func TestCommentNamesReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := newFakeStore(), &fakeComments{}
+		defer startComments(t, s, f, false)()
+		b := failedBuild()
+		b.Reports = []pipeline.Report{
+			{Name: "app-unit\n| x", Status: pipeline.ReportFailed, Kind: pipeline.ReportTest, Total: 5, Passed: 3, Failed: 2, NewBad: 1, Flaky: 1},
+			{Name: "app-cov", Status: pipeline.ReportSucceeded, Kind: pipeline.ReportCoverage, Lines: pipeline.Coverage{Covered: 3, Missed: 1}, Before: pipeline.Coverage{Covered: 4}},
+		}
+		for i := range 20 {
+			b.Reports = append(b.Reports, pipeline.Report{Name: fmt.Sprint("more-", i), Kind: pipeline.ReportTest})
+		}
+		s.commit(pulled(failedExecution("x1"), "default"), b)
+		settled(t, s, time.Minute)
+		body := f.bodies["7 summary"]
+		for _, want := range []string{
+			"❌ failed, 5 tests, 3 passed, 2 failed \\(1 new, 1 known flaky\\)\n", "- app-cov: ✅ succeeded, 75.0% of lines \\(3 of 4\\), -25.0 since the report before\n", "- more-7: ",
+		} {
+			if !strings.Contains(body, want) {
+				t.Errorf("the comment lacks %q:\n%s", want, body)
+			}
+		}
+		if strings.Contains(body, "\n| x") || strings.Contains(body, "more-8") {
+			t.Errorf("the comment:\n%s", body)
+		}
+	})
+}
+
 // A new head takes the comment over; what was there is past.
 func TestCommentOfANewHead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

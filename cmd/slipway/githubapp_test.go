@@ -60,7 +60,7 @@ func TestAppFromTheSetUpPage(t *testing.T) {
 	address, signIn := webServer(t, cfg)
 	ctx := chromium(t)
 	do(t, ctx, chromedp.Navigate(signIn()), chromedp.Navigate(address+"/setup/github"), chromedp.WaitVisible(chromedp.CSS("#manifest")),
-		chromedp.Click(chromedp.CSS("#manifest button")), chromedp.WaitVisible(chromedp.CSS("ol pre")))
+		chromedp.Click(chromedp.CSS("#manifest button")), chromedp.Click(chromedp.CSS("ol details summary")), chromedp.WaitVisible(chromedp.CSS("ol details pre")))
 	page := read(t, ctx)
 	for _, want := range []string{"is made", "Restart Slipway", "private_key_file", "client_id: Iv23."} {
 		if !strings.Contains(page, want) {
