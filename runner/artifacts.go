@@ -277,6 +277,9 @@ func (c *collection) add(base, pattern string, say func(string, ...any)) error {
 		return fmt.Errorf("opening base directory: %w", err)
 	}
 	clean, ok := c.bundle.relative(pattern)
+	if !ok {
+		say("Warning: %s is outside of %s: copy it there in a command, or name its folder as base-directory", pattern, c.bundle.source)
+	}
 	if ok && path.IsAbs(pattern) {
 		clean, ok = strings.CutPrefix(clean, strings.TrimPrefix(base+"/", "./"))
 	}

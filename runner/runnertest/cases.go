@@ -205,6 +205,12 @@ var cases = []conformance{
 		code: "CLIENT_ERROR", message: "no matching artifact paths found", log: []string{"Skipping invalid file path out.zip"},
 	},
 	{
+		name: "a file by an absolute path, in the source and outside of it", files: map[string]string{"d/x": "1"},
+		spec:   spec("  build:\n    commands: [\"true\"]\n") + "artifacts:\n  files: [$CODEBUILD_SRC_DIR/d/x, /no/such/y.zip]\n",
+		status: pipeline.BuildSucceeded, files2: []string{"d/x"},
+		log: []string{"Warning: /no/such/y.zip is outside of ", "Skipping invalid file path /no/such/y.zip"},
+	},
+	{
 		name: "4.1.2 a base directory outside of the source", spec: spec("  build:\n    commands: ['D=$(cd .. && pwd)/base', 'mkdir -p $D/x', 'echo 1 > $D/x/f']\n") +
 			"artifacts:\n  base-directory: $D\n  files: ['**/*']\n  secondary-artifacts:\n    other: {base-directory: $D/x, files: f}\n",
 		status: pipeline.BuildSucceeded, files2: []string{"x/f"}, secondary: map[string][]string{"other": {"f"}},
