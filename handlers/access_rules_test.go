@@ -157,11 +157,12 @@ func samplePath(path string) string {
 }
 
 // nothingToDo are routes that answer 404 to those who may, because the fakes
-// have no fleet and the request names no target; of them only refusals count.
+// have no fleet and no sessions, and the request names no target; of them only refusals count.
 var nothingToDo = []string{
 	"GET /api/v1/deployments", "POST /api/v1/deployments/:id/stop", "POST /api/v1/deployments/:id/rollback",
 	"POST /api/v1/pipelines/:id/stages/:stage/rollback", "POST /pipelines/:id/stages/:stage/rollback",
 	"POST /deployments/:id/stop", "POST /deployments/:id/rollback",
+	"POST /api/v1/builds/:id/debug/input", "GET /api/v1/builds/:id/debug/output",
 }
 
 // status is that of the answer, whose body may break off: the artifact of the
