@@ -372,7 +372,7 @@ func (t *talk) approves(ctx context.Context, approvers []string) (bool, error) {
 	if len(approvers) == 0 {
 		return t.level.AtLeast(forge.Write), nil
 	}
-	return forge.Named(approvers, t.c.Author.Login, t.e.Repo.Owner, func(org, team string) (bool, error) {
+	return forge.Named(approvers, t.c.Author, t.e.Repo.Owner, func(org, team string) (bool, error) {
 		return t.forge.TeamMember(ctx, t.e.Repo, t.e.Installation, org, team, t.c.Author)
 	})
 }

@@ -27,10 +27,34 @@ func TestNamed(t *testing.T) {
 		{[]string{"away/ops", "alice"}, false, away},
 		{[]string{"alice", "away/ops"}, true, nil},
 		{[]string{"", "@", "user/"}, false, nil},
+		{[]string{"id:7"}, true, nil},
+		{[]string{"id:", "id:77", "id:alice", "@id:7x"}, false, nil},
 	}
 	for _, tt := range tests {
-		if got, err := Named(tt.approvers, "alice", "octo", member); got != tt.want || !errors.Is(err, tt.err) {
+		if got, err := Named(tt.approvers, User{ID: "7", Login: "alice"}, "octo", member); got != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("%q: got %t, %v, want %t, %v", tt.approvers, got, err, tt.want, tt.err)
+		}
+	}
+}
+
+// Who calls themselves as somebody else does is nobody else, and who has no
+// login or ID is nobody.
+//
+// Attacks: 2.
+func TestNicknamesNameNobody(t *testing.T) {
+	member := func(string, string) (bool, error) { return false, nil }
+	approvers := []string{"alice", "user/alice", "@alice", "", "id:", "id:{a}"}
+	for _, tt := range []struct {
+		user User
+		want bool
+	}{
+		{User{ID: "{m}", Login: "alice", Nickname: true}, false},
+		{User{ID: "{a}", Login: "anything", Nickname: true}, true},
+		{User{Login: "alice"}, true},
+		{User{}, false},
+	} {
+		if got, err := Named(approvers, tt.user, "octo", member); got != tt.want || err != nil {
+			t.Errorf("%+v: got %t, %v", tt.user, got, err)
 		}
 	}
 }

@@ -36,6 +36,8 @@ type User struct {
 	ID    string `json:"id"`
 	Login string `json:"login"`
 	Bot   bool   `json:"bot,omitempty"`
+	// Nickname says that Login is nobody's own: anyone may choose the same one.
+	Nickname bool `json:"nickname,omitempty"`
 }
 
 // Kind says what sort of thing happened.

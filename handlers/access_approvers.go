@@ -27,7 +27,7 @@ func (r *roles) named(ctx context.Context, p *principal, repo forge.Repo, approv
 	case p.user.ID == "" || p.forge != repo.Forge:
 		return false, nil
 	}
-	return forge.Named(approvers, p.user.Login, repo.Owner, func(org, team string) (bool, error) {
+	return forge.Named(approvers, p.user, repo.Owner, func(org, team string) (bool, error) {
 		asks, ok := r.forges[p.forge].(teams)
 		if !ok {
 			return false, nil

@@ -40,7 +40,7 @@ type oauth interface {
 // admin reports whether somebody of the forge is an administrator here.
 func (l *Login) admin(name string, u forge.User) bool {
 	return name == l.Forge && u.ID != "" && slices.ContainsFunc(l.Admins, func(a string) bool {
-		return a == "id:"+u.ID || !strings.Contains(a, ":") && u.Login != "" && strings.EqualFold(a, u.Login)
+		return a == "id:"+u.ID || !strings.Contains(a, ":") && u.Login != "" && !u.Nickname && strings.EqualFold(a, u.Login)
 	})
 }
 

@@ -362,7 +362,7 @@ func (r *reader) approvers(e specfile.Entry) []string {
 	for i, item := range r.f.Texts(e.Value, e.Path) {
 		if item.Text == "" || strings.ContainsAny(item.Text, " \t,;#") || strings.Count(item.Text, "/") > 1 {
 			r.f.Report(nil, specfile.Problem{Line: item.Line, Column: item.Column, Severity: specfile.Error, Code: spConfiguration,
-				Message: indexed(e.Path, i) + ": want a login or org/team, have " + quotedText(item.Text)})
+				Message: indexed(e.Path, i) + ": want a login, id:ID or org/team, have " + quotedText(item.Text)})
 			continue
 		}
 		out = append(out, item.Text)

@@ -50,11 +50,12 @@ type cloudUser struct {
 	Type        string `json:"type"`
 }
 
-// user names the account by its UUID, as CodeBuild's filters do.
+// user names the account by its UUID, as CodeBuild's filters do. Since 2019
+// nobody has a login: people choose their nickname freely.
 func (u cloudUser) user() forge.User {
 	return forge.User{
 		ID: cmp.Or(u.UUID, u.AccountID), Login: cmp.Or(u.Nickname, u.Username, u.DisplayName),
-		Bot: u.Type == "app_user",
+		Bot: u.Type == "app_user", Nickname: true,
 	}
 }
 

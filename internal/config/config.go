@@ -201,7 +201,7 @@ type Project struct {
 type Environment struct {
 	Name       string   `yaml:"name"`
 	Repository string   `yaml:"repository"` // FORGE/OWNER/NAME; default: every repository
-	Approvers  []string `yaml:"approvers"`  // logins, ORG/TEAM or team/TEAM; default: whoever may write
+	Approvers  []string `yaml:"approvers"`  // logins, id:ID, ORG/TEAM or team/TEAM; default: whoever may write
 	// PreventSelfReview keeps those who started an execution from approving it.
 	PreventSelfReview bool `yaml:"prevent_self_review"`
 	// URL is where its users find it, and Production says that they are the
@@ -400,7 +400,7 @@ func (c *Config) checkEnvironments() error {
 		}
 		for _, a := range e.Approvers {
 			if a == "" || strings.Count(a, "/") > 1 {
-				errs = append(errs, fmt.Errorf("environments[%d].approvers: want a login, ORG/TEAM or team/TEAM, have %q", i, a))
+				errs = append(errs, fmt.Errorf("environments[%d].approvers: want a login, id:ID, ORG/TEAM or team/TEAM, have %q", i, a))
 			}
 		}
 	}

@@ -15,7 +15,7 @@ const commentsConfig = `
 limits:
   agent_lease: 3s
 environments:
-  - {name: production, approvers: [alice]}
+  - {name: production, approvers: %[3]s}
 deployment_groups:
   - name: %[2]s
     application: web
@@ -46,7 +46,7 @@ type host interface {
 // is started and approved by comments on a pull request.
 func TestTourByGitHubComments(t *testing.T) {
 	t.Parallel()
-	b, o := tourSetup(t, fmt.Sprintf(commentsConfig, "github/octo/web", "web"))
+	b, o := tourSetup(t, fmt.Sprintf(commentsConfig, "github/octo/web", "web", "[alice]"))
 	f := newFleet(t, o)
 	for login, level := range map[string]string{"alice": "write", "rita": "read"} {
 		f.github.SetPermission(f.repo.FullName(), login, level)
@@ -74,7 +74,11 @@ func TestTourByBitbucketComments(t *testing.T) {
 	for _, entry := range []string{cloudEntry, serverEntry} {
 		t.Run(entry, func(t *testing.T) {
 			t.Parallel()
-			store, o := tourSetup(t, fmt.Sprintf(commentsConfig, entry+"/ACME/web", "web"))
+			approvers := "[alice]"
+			if entry == cloudEntry { // where anybody may take a nickname
+				approvers = fmt.Sprintf("[%q]", "id:"+forgetest.CloudUserID("alice"))
+			}
+			store, o := tourSetup(t, fmt.Sprintf(commentsConfig, entry+"/ACME/web", "web", approvers))
 			b := bitbucketsOf(t, o)
 			f := fleetOn(t, b.system)
 			r := b.repo(t, entry, forgetest.BitbucketRepo{Owner: "ACME", Name: "web", Private: true})
