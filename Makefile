@@ -18,11 +18,14 @@ RACE ?= $(if $(filter 1,$(SLIPWAY_TEST_ALL)),on,auto)
 # A file to which the tests' counts and skips are appended; see scripts/gotest.
 RESULTS ?=
 
+# How many failed tests may run once more, alone; see scripts/gotest.
+AGAIN ?= 0
+
 FUZZTIME  ?= 10s
 BENCH     ?= .
 BENCHTIME ?= 1s
 
-gotest := $(GO) run ./scripts/gotest -race $(RACE) -results "$(RESULTS)"
+gotest := $(GO) run ./scripts/gotest -race $(RACE) -results "$(RESULTS)" -again $(AGAIN)
 tool   := $(GO) tool -modfile=tools/go.mod
 
 .PHONY: demo
@@ -41,7 +44,7 @@ image: build ## the container image slipway:VERSION, also tagged slipway:latest
 
 .PHONY: test
 test: ## all tests; what this machine lacks a component for is skipped and counted
-	$(gotest) -- -timeout 30m $(PKGS)
+	$(gotest) -- -timeout=30m $(PKGS)
 
 .PHONY: check
 check: fmt vet staticcheck mod generated arch chart test ## everything CI checks

@@ -2,7 +2,11 @@
 // with their output as they come, one line per package, every skip with its
 // reason, and in the last line the counts.
 //
-//	gotest [-race auto|on|off] [-results FILE] [-- arguments of go test]
+//	gotest [-race auto|on|off] [-results FILE] [-again N] [-- arguments of go test]
+//
+// With -again, up to N failed tests are run once more, each alone; one that
+// passes then is listed as flaky and no longer fails the run. More failures
+// than that, a data race, a crash or a package that doesn't build stand.
 //
 // It exits 0 if everything passed, 1 if something failed or didn't build, 2
 // for bad flags.
@@ -15,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -25,6 +30,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	race := flags.String("race", "auto", "race detector: on, off, or auto (where cgo works)")
 	results := flags.String("results", "", "append the counts and skips to this `file`, tab separated")
+	again := flags.Int("again", 0, "run up to `N` failed tests once more")
 	chdir := flags.String("C", ".", "run go test in this `folder`")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -38,7 +44,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if withRace {
 		goArgs = append(goArgs, "-race")
 	}
-	s, err := test(*chdir, append(goArgs, flags.Args()...), stdout, stderr)
+	testFlags, packages := split(flags.Args())
+	s, err := test(*chdir, slices.Concat(goArgs, testFlags, packages), stdout, stderr)
+	if err == nil {
+		err = s.runAgain(*chdir, goArgs, testFlags, s.repeatable(*again), stdout, stderr)
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "gotest:", err)
 		return 1
@@ -105,8 +115,9 @@ func test(dir string, args []string, stdout, stderr io.Writer) (*summary, error)
 	return s, nil
 }
 
-// appendResults adds a line "counts PASSED FAILED SKIPPED" and a line "skip
-// PACKAGE TEST REASON" for each skip, for scripts that add up several runs.
+// appendResults adds a line "counts PASSED FAILED SKIPPED", a line "skip
+// PACKAGE TEST REASON" for each skip and a line "flaky PACKAGE TEST" for each
+// test that passed only when it ran again, for scripts that add up several runs.
 func appendResults(path string, s *summary) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {

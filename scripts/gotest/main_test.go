@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 			"undefined: undefined",
 		}},
 		{"no such package", "./absent", 1, "0 passed, 1 failed, 0 skipped", nil},
-		{"all together", "./...", 1, "5 passed, 4 failed, 2 skipped", nil},
+		{"all together", "./...", 1, "6 passed, 5 failed, 2 skipped", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,6 +58,40 @@ func TestRun(t *testing.T) {
 				if !strings.Contains(out, want) {
 					t.Errorf("no %q in\n%s", want, out)
 				}
+			}
+		})
+	}
+}
+
+func TestFailedTestsRunAgain(t *testing.T) {
+	const flaky = "flaky: failed once and passed when run again alone: sample/flaky TestOnce\n"
+	tests := []struct {
+		name, again, pkg string
+		race             string
+		code             int
+		last             string
+		named            bool
+	}{
+		{"one that passes is named", "1", "./flaky", "", 0, "2 passed, 0 failed, 0 skipped", true},
+		{"not unless it is asked for", "0", "./flaky", "", 1, "1 passed, 1 failed, 0 skipped", false},
+		{"one that fails again has failed", "2", "./broken", "", 1, "2 passed, 2 failed, 0 skipped", false},
+		{"too many are no chance", "1", "./broken", "", 1, "2 passed, 2 failed, 0 skipped", false},
+		{"a data race stands", "1", "./flaky", "yes", 1, "1 passed, 1 failed, 0 skipped", false},
+		{"a crash stands", "1", "./crash", "", 1, "1 passed, 1 failed, 0 skipped", false},
+		{"a package that doesn't build stands", "1", "./nobuild", "", 1, "0 passed, 1 failed, 0 skipped", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("SAMPLE_SEEN", filepath.Join(dir, "seen"))
+			t.Setenv("SAMPLE_RACE", tt.race)
+			code, out := gotest(t, []string{"-again", tt.again, "-results", filepath.Join(dir, "results")}, tt.pkg)
+			if code != tt.code || lastLine(out) != tt.last || strings.Contains(out, flaky) != tt.named {
+				t.Errorf("got code %d and\n%s\nwant %d and %q", code, out, tt.code, tt.last)
+			}
+			results, err := os.ReadFile(filepath.Join(dir, "results"))
+			if err != nil || strings.Contains(string(results), "flaky\tsample/flaky\tTestOnce\n") != tt.named {
+				t.Errorf("got results %q, %v", results, err)
 			}
 		})
 	}

@@ -52,11 +52,13 @@ type summary struct {
 	out                     io.Writer
 	packages                map[string]*packageState
 	skips                   []skip
+	failures                map[topTest]failure
+	flaky                   []topTest
 	passed, failed, skipped int
 }
 
 func newSummary(out io.Writer) *summary {
-	return &summary{out: out, packages: map[string]*packageState{}}
+	return &summary{out: out, packages: map[string]*packageState{}, failures: map[topTest]failure{}}
 }
 
 // read takes the events of r until its end. A line that is no event is passed
@@ -117,6 +119,7 @@ func (s *summary) endPackage(p *packageState, e event) {
 		if p.failed == 0 {
 			// It didn't build, or failed outside of any test.
 			p.failed = 1
+			s.fail(e.Package, "", 1, true)
 		}
 		s.printOutput(p.output)
 	}
@@ -142,6 +145,7 @@ func (s *summary) failUnfinished(p *packageState, pkg string) {
 			continue
 		}
 		p.failed++
+		s.fail(pkg, name, 1, true)
 		fmt.Fprintf(s.out, "--- FAIL: %s %s: didn't end\n", pkg, name)
 		s.printOutput(t.output)
 	}
@@ -169,6 +173,10 @@ func (s *summary) addToTest(p *packageState, e event) {
 	case "fail":
 		if !t.subtests || !failedBelow(p, e.Test) {
 			p.failed++
+			s.fail(e.Package, e.Test, 1, false)
+		}
+		if raced(t.output) {
+			s.fail(e.Package, e.Test, 0, true)
 		}
 		s.printOutput(t.output)
 		t.failed = true
@@ -230,13 +238,16 @@ func appendTail(have []byte, more string) []byte {
 	return have
 }
 
-// print lists the skips, and in the last line the counts.
+// print lists the skips and the flaky tests, and in the last line the counts.
 func (s *summary) print(w io.Writer) {
 	slices.SortFunc(s.skips, func(a, b skip) int {
 		return strings.Compare(a.reason+"\x00"+a.pkg+a.test, b.reason+"\x00"+b.pkg+b.test)
 	})
 	for _, k := range s.skips {
 		fmt.Fprintf(w, "skipped: %s: %s %s\n", k.reason, k.pkg, k.test)
+	}
+	for _, f := range s.flaky {
+		fmt.Fprintf(w, "flaky: failed once and passed when run again alone: %s %s\n", f.pkg, f.test)
 	}
 	fmt.Fprintln(w, counts(s.passed, s.failed, s.skipped))
 }
@@ -245,6 +256,9 @@ func (s *summary) writeResults(w io.Writer) {
 	fmt.Fprintf(w, "counts\t%d\t%d\t%d\n", s.passed, s.failed, s.skipped)
 	for _, k := range s.skips {
 		fmt.Fprintf(w, "skip\t%s\t%s\t%s\n", k.pkg, k.test, k.reason)
+	}
+	for _, f := range s.flaky {
+		fmt.Fprintf(w, "flaky\t%s\t%s\n", f.pkg, f.test)
 	}
 }
 
