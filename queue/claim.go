@@ -18,7 +18,7 @@ const (
 	jobGroup = "workers"
 	// readSlice bounds one blocking read, so that a claim that ended doesn't
 	// leave a reader behind for longer.
-	readSlice = 10 * time.Second
+	readSlice = 30 * time.Second
 	// lookAgain is how often a waiting claim looks for jobs that were delayed
 	// since it looked; what it knew of then it looks for when it is due.
 	lookAgain = 30 * time.Second

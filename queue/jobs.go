@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -38,6 +39,8 @@ type Jobs struct {
 	log      *slog.Logger
 	readers  sync.WaitGroup
 	noted    notes
+	sweeping sync.Mutex
+	swept    []string // the classes of the last sweep
 }
 
 // NewJobs makes a queue over a client that the caller closes, after Close.
@@ -166,14 +169,11 @@ func (j *Jobs) Cancel(ctx context.Context, ref pipeline.JobRef, reason string) (
 // until it is dropped. Jobs that were given out and never taken go back in line.
 // It is to be called every few seconds by at least one process.
 func (j *Jobs) Lost(ctx context.Context, n int) ([]pipeline.Job, error) {
-	classes, err := j.Classes(ctx)
-	if err != nil {
+	if n <= 0 {
+		_, err := j.Classes(ctx)
 		return nil, err
 	}
-	if n <= 0 {
-		return nil, nil
-	}
-	answers, err := j.sweep(ctx, classes, n)
+	answers, err := j.sweep(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -190,30 +190,56 @@ func (j *Jobs) Lost(ctx context.Context, n int) ([]pipeline.Job, error) {
 	return lost, nil
 }
 
-// sweep asks for the lost jobs of each class, all in one round trip: this is
-// what a server that has nothing to do does every second.
-func (j *Jobs) sweep(ctx context.Context, classes []string, n int) ([][]string, error) {
-	ctx, cancel := limited(ctx)
+// sweep asks for the lost jobs of all classes: those of the last time first,
+// then those that came since.
+func (j *Jobs) sweep(ctx context.Context, n int) ([][]string, error) {
+	j.sweeping.Lock()
+	defer j.sweeping.Unlock()
+	var answers [][]string
+	next := j.swept
+	for done := []string(nil); ; {
+		found, known, err := j.sweepClasses(ctx, next, n)
+		if err != nil {
+			return nil, err
+		}
+		answers, done = append(answers, found...), append(done, next...)
+		next = slices.DeleteFunc(slices.Clone(known), func(c string) bool { return slices.Contains(done, c) })
+		if len(next) == 0 {
+			j.swept = known
+			return answers, nil
+		}
+	}
+}
+
+// sweepClasses asks for the lost jobs of each class, and which classes there
+// are, all in one round trip: this is what a server that has nothing to do does
+// every second.
+func (j *Jobs) sweepClasses(ctx context.Context, classes []string, n int) (lost [][]string, known []string, err error) {
+	limit, cancel := limited(ctx)
 	defer cancel()
 	asked := make([]*redis.Cmd, len(classes))
-	_, _ = j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error { // each answer has its own error
+	var all *redis.StringSliceCmd
+	_, _ = j.rdb.Pipelined(limit, func(p redis.Pipeliner) error { // each answer has its own error
 		for i, c := range classes {
-			asked[i] = sweepClass.EvalSha(ctx, p, []string{class(c).base()}, j.lease.Milliseconds(), n)
+			asked[i] = sweepClass.EvalSha(limit, p, []string{class(c).base()}, j.lease.Milliseconds(), n)
 		}
+		all = p.SMembers(limit, classesKey())
 		return nil
 	})
-	var answers [][]string
 	for i, c := range classes {
 		found, err := asked[i].StringSlice()
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			found, err = j.run(ctx, sweepClass, class(c), j.lease.Milliseconds(), n).StringSlice()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("looking for lost jobs of class %q: %w", c, err)
+			return nil, nil, fmt.Errorf("looking for lost jobs of class %q: %w", c, err)
 		}
-		answers = append(answers, found)
+		lost = append(lost, found)
 	}
-	return answers, nil
+	if known, err = all.Result(); err != nil {
+		return nil, nil, fmt.Errorf("listing classes: %w", err)
+	}
+	return lost, known, nil
 }
 
 // Classes are all classes that a job or worker was seen for.
