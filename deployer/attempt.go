@@ -349,7 +349,7 @@ func (a *attempt) environment(event string, w eventWork) []string {
 func (a *attempt) warn(code, format string, args ...any) {
 	w := Warning{code, fmt.Sprintf(format, args...)}
 	a.result.Warnings = append(a.result.Warnings, w)
-	a.log.note("warning: %s", w.Message)
+	a.log.note("warning: %s: %s", w.Code, w.Message)
 }
 
 // ignored reports whether a failure of the event doesn't count.

@@ -191,7 +191,7 @@ func TestWhatRunsIsSaidBefore(t *testing.T) {
 func TestWarningsOfTheAppspecAreInTheLog(t *testing.T) { // D88
 	b := newBox(t)
 	r := b.ok("d-1", map[string]string{"appspec.yml": header + "hooks:\nAfterInstall:\n  - location: a.sh\n", "a.sh": "echo hoisted\n"})
-	for _, want := range []string{"warning: appspec.yml:4:1", "hoisted\n"} {
+	for _, want := range []string{"warning: HOOK_HOISTED: appspec.yml:4:1", "hoisted\n"} {
 		if !strings.Contains(b.rep.output.String(), want) {
 			t.Errorf("the log lacks %q: %s", want, b.rep.output.String())
 		}

@@ -48,6 +48,41 @@ type Task struct {
 	Privileged *bool `json:"privileged,omitempty"`
 }
 
+// TaskEnd is how a task stands for those that wait for it.
+type TaskEnd int
+
+const (
+	TaskUnknown  TaskEnd = iota // there is none
+	TaskOpen                    // it has not ended
+	TaskUnbegun                 // it ended without having begun
+	TaskFailed                  // it failed, or was stopped
+	TaskForgiven                // the same, and its failure is ignored
+	TaskSucceeded
+)
+
+// Turn says whether all that the task waits for has ended, or why it waits in
+// vain: a task before it failed and isn't one whose failure is ignored, made
+// no artifact because it failed, or never began (CodeBuild reference 7.3).
+func (t Task) Turn(of func(id string) TaskEnd) (ready bool, inVain string) {
+	ready = true
+	for n, id := range slices.Concat(t.DependsOn, t.Needs) {
+		needed := n >= len(t.DependsOn)
+		switch end := of(id); {
+		case end == TaskUnknown:
+			return false, "there is no task " + id + ", which it depends on"
+		case end == TaskOpen:
+			ready = false
+		case end == TaskUnbegun:
+			return false, "task " + id + ", which it depends on, did not begin"
+		case needed && end != TaskSucceeded:
+			return false, "task " + id + ", whose artifact it needs, did not succeed"
+		case end == TaskFailed:
+			return false, "task " + id + ", which it depends on, did not succeed"
+		}
+	}
+	return ready, ""
+}
+
 // Batch is what a buildspec's batch block asks for.
 type Batch struct {
 	Kind     string `json:"kind"` // build-list, build-graph, build-matrix or build-fanout

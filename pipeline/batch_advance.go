@@ -79,16 +79,13 @@ func (s *step) batch(x *Execution, i, j int) {
 // wait for them. In a build-graph a task starts when all those before it have
 // ended (CodeBuild reference 7.3).
 func (s *step) beginTasks(x *Execution, i int, batch *ActionExecution, tasks []int) (again bool) {
-	byID := map[string]int{}
-	for _, k := range tasks {
-		byID[x.Pipeline.Stages[i].Actions[k].Task.ID] = k
-	}
+	ends := x.taskEnds(i, tasks)
 	for _, k := range tasks {
 		a := &x.Stages[i].Actions[k]
 		if a.Status != Pending {
 			continue
 		}
-		ready, inVain := x.turn(i, k, byID)
+		ready, inVain := x.Pipeline.Stages[i].Actions[k].Task.Turn(ends)
 		switch {
 		case x.Status == Stopping, x.Replaced:
 			inVain = orText(x.Reason, "stopped")
@@ -107,31 +104,30 @@ func (s *step) beginTasks(x *Execution, i int, batch *ActionExecution, tasks []i
 	return again
 }
 
-// turn says whether all that task k waits for has ended, or why it waits in
-// vain: a task before it failed and isn't one whose failure is ignored, or
-// never began.
-func (x *Execution) turn(i, k int, byID map[string]int) (ready bool, inVain string) {
-	t := x.Pipeline.Stages[i].Actions[k].Task
-	ready = true
-	for n, id := range slices.Concat(t.DependsOn, t.Needs) {
-		at, ok := byID[id]
-		if !ok {
-			return false, "there is no task " + id + ", which it depends on"
-		}
-		before := x.Stages[i].Actions[at]
-		switch {
-		case !before.Status.Ended():
-			ready = false
-		case before.Status == Succeeded:
-		case before.Job == "":
-			return false, "task " + id + ", which it depends on, did not begin"
-		case n >= len(t.DependsOn):
-			return false, "task " + id + ", whose artifact it needs, did not succeed"
-		case !x.Pipeline.Stages[i].Actions[at].Task.IgnoreFailure:
-			return false, "task " + id + ", which it depends on, did not succeed"
-		}
+// taskEnds says of each task of a batch how it stands when it is asked.
+func (x *Execution) taskEnds(i int, tasks []int) func(id string) TaskEnd {
+	byID := map[string]int{}
+	for _, k := range tasks {
+		byID[x.Pipeline.Stages[i].Actions[k].Task.ID] = k
 	}
-	return ready, ""
+	return func(id string) TaskEnd {
+		k, ok := byID[id]
+		if !ok {
+			return TaskUnknown
+		}
+		a := x.Stages[i].Actions[k]
+		switch {
+		case !a.Status.Ended():
+			return TaskOpen
+		case a.Status == Succeeded:
+			return TaskSucceeded
+		case a.Job == "":
+			return TaskUnbegun
+		case x.Pipeline.Stages[i].Actions[k].Task.IgnoreFailure:
+			return TaskForgiven
+		}
+		return TaskFailed
+	}
 }
 
 // failedTask is the first task that failed and may not; nil if there is none.

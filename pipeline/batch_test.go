@@ -378,3 +378,33 @@ func (st Stage) actionNamed(name string) Action {
 	}
 	return Action{}
 }
+
+// The rule for one task that depends on b and needs the artifact of n.
+func TestTurnOfATask(t *testing.T) {
+	tests := []struct {
+		name   string
+		b, n   TaskEnd
+		ready  bool
+		inVain string
+	}{
+		{"both succeeded", TaskSucceeded, TaskSucceeded, true, ""},
+		{"one goes on", TaskOpen, TaskSucceeded, false, ""},
+		{"the other goes on", TaskSucceeded, TaskOpen, false, ""},
+		{"a failure that is ignored", TaskForgiven, TaskSucceeded, true, ""},
+		{"a failure", TaskFailed, TaskOpen, false, "task b, which it depends on, did not succeed"},
+		{"never begun", TaskUnbegun, TaskOpen, false, "task b, which it depends on, did not begin"},
+		{"no artifact because of an ignored failure", TaskSucceeded, TaskForgiven, false, "task n, whose artifact it needs, did not succeed"},
+		{"no artifact because of a failure", TaskOpen, TaskFailed, false, "task n, whose artifact it needs, did not succeed"},
+		{"no artifact since it never began", TaskSucceeded, TaskUnbegun, false, "task n, which it depends on, did not begin"},
+		{"unknown", TaskUnknown, TaskSucceeded, false, "there is no task b, which it depends on"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			task := Task{ID: "t", DependsOn: []string{"b"}, Needs: []string{"n"}}
+			ready, inVain := task.Turn(func(id string) TaskEnd { return map[string]TaskEnd{"b": tt.b, "n": tt.n}[id] })
+			if ready != tt.ready || inVain != tt.inVain {
+				t.Errorf("got %t, %q, want %t, %q", ready, inVain, tt.ready, tt.inVain)
+			}
+		})
+	}
+}

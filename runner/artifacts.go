@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -375,15 +374,5 @@ func sameContent(root fs.FS, one, other string) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = b.Close() }() // only read from
-	bufA, bufB := make([]byte, readBytes), make([]byte, readBytes)
-	for {
-		n, errA := io.ReadFull(a, bufA)
-		m, errB := io.ReadFull(b, bufB)
-		if !bytes.Equal(bufA[:n], bufB[:m]) {
-			return false, nil
-		}
-		if errA != nil || errB != nil {
-			return true, nil
-		}
-	}
+	return archive.SameBytes(a, b)
 }

@@ -32,6 +32,7 @@ type localBatch struct {
 	batch     pipeline.Batch
 	ended     []endedTask
 	halted    string // why no other task begins
+	stopped   bool   // by the user
 }
 
 // endedTask is how one task ended.
@@ -93,8 +94,8 @@ func (l *localBatch) run(ctx context.Context) error {
 		if err := l.task(ctx, t); err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			l.halted = "the batch was stopped"
+		if ctx.Err() != nil {
+			l.stopped, l.halted = true, "the batch was stopped"
 		}
 	}
 	return l.tell()
@@ -108,13 +109,13 @@ func (l *localBatch) next() (pipeline.Task, bool) {
 			if l.of(t.ID) != nil {
 				continue
 			}
-			ready, inVain := l.turn(t)
+			ready, inVain := t.Turn(l.endOf)
 			inVain = cmp.Or(l.halted, inVain)
 			if inVain == "" && ready {
 				return t, true
 			}
 			if inVain != "" {
-				l.ended = append(l.ended, endedTask{Task: t, why: inVain})
+				l.end(endedTask{Task: t, why: inVain})
 				again = true
 			}
 		}
@@ -131,24 +132,30 @@ func (l *localBatch) of(id string) *endedTask {
 	return &l.ended[i]
 }
 
-// turn says whether all that a task waits for has ended, or why it waits in
-// vain.
-func (l *localBatch) turn(t pipeline.Task) (ready bool, inVain string) {
-	ready = true
-	for n, id := range slices.Concat(t.DependsOn, t.Needs) {
-		switch before := l.of(id); {
-		case before == nil:
-			ready = false
-		case before.status == pipeline.BuildSucceeded:
-		case before.status == "":
-			return false, "task " + id + ", which it depends on, did not begin"
-		case n >= len(t.DependsOn):
-			return false, "task " + id + ", whose artifact it needs, did not succeed"
-		case !before.IgnoreFailure:
-			return false, "task " + id + ", which it depends on, did not succeed"
-		}
+// endOf says how a task stands.
+func (l *localBatch) endOf(id string) pipeline.TaskEnd {
+	switch e := l.of(id); {
+	case e == nil && !slices.ContainsFunc(l.batch.Tasks, func(t pipeline.Task) bool { return t.ID == id }):
+		return pipeline.TaskUnknown
+	case e == nil:
+		return pipeline.TaskOpen
+	case e.status == "":
+		return pipeline.TaskUnbegun
+	case e.status == pipeline.BuildSucceeded:
+		return pipeline.TaskSucceeded
+	case e.IgnoreFailure:
+		return pipeline.TaskForgiven
 	}
-	return ready, ""
+	return pipeline.TaskFailed
+}
+
+// end notes how a task ended. The first that may not fail ends a batch with
+// fast-fail.
+func (l *localBatch) end(e endedTask) {
+	l.ended = append(l.ended, e)
+	if e.status != pipeline.BuildSucceeded && !e.IgnoreFailure && l.batch.FastFail && l.halted == "" {
+		l.halted = "task " + e.ID + " failed, and fast-fail ends the batch"
+	}
 }
 
 // task runs one build in a copy of the folder.
@@ -167,7 +174,7 @@ func (l *localBatch) task(ctx context.Context, t pipeline.Task) error {
 	for _, id := range t.Needs {
 		from := l.artifactsOf(id)
 		if _, err := os.Stat(from); err != nil {
-			l.ended = append(l.ended, endedTask{Task: t, why: "task " + id + " made no artifact, which it needs"})
+			l.end(endedTask{Task: t, why: "task " + id + ", whose artifact it needs, made none"})
 			return nil
 		}
 		options.Secondary = append(options.Secondary, runner.Folder{Name: id, Path: from})
@@ -192,10 +199,7 @@ func (l *localBatch) task(ctx context.Context, t pipeline.Task) error {
 	if said, ok := errors.AsType[*exitError](told); told != nil && (!ok || said.err != nil) {
 		fmt.Fprintln(l.stderr, told)
 	}
-	l.ended = append(l.ended, endedTask{Task: t, status: outcome.Status, took: b.EndedAt.Sub(b.StartedAt)})
-	if outcome.Status != pipeline.BuildSucceeded && !t.IgnoreFailure && l.batch.FastFail {
-		l.halted = "task " + t.ID + " failed, and fast-fail ends the batch"
-	}
+	l.end(endedTask{Task: t, status: outcome.Status, took: b.EndedAt.Sub(b.StartedAt)})
 	return nil
 }
 
@@ -225,6 +229,10 @@ func (l *localBatch) tell() error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if l.stopped {
+		fmt.Fprintln(l.stderr, "batch stopped")
+		return &exitError{code: exitFailed}
 	}
 	if failed > 0 {
 		fmt.Fprintf(l.stderr, "batch failed: %d of %d builds\n", failed, len(l.ended))

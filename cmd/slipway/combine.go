@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -175,24 +174,5 @@ func sameContent(root *os.Root, a, b string, mode fs.FileMode) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = y.Close() }() // only read from
-	return sameBytes(x, y)
-}
-
-func sameBytes(x, y io.Reader) (bool, error) {
-	p, q := make([]byte, 64<<10), make([]byte, 64<<10)
-	for {
-		n, errX := io.ReadFull(x, p)
-		m, errY := io.ReadFull(y, q)
-		if !bytes.Equal(p[:n], q[:m]) {
-			return false, nil
-		}
-		for _, err := range []error{errX, errY} {
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return true, nil // as long as the other: they were equal so far
-			}
-			if err != nil {
-				return false, err
-			}
-		}
-	}
+	return archive.SameBytes(x, y)
 }

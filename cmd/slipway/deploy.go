@@ -79,9 +79,6 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 		ID: id, Application: o.application, Group: o.group, Revision: revision, AppSpec: o.appspec,
 		FileExistsBehavior: o.exists, Events: o.events, IgnoreApplicationStopFailures: o.ignoreStop, Strict: o.strict,
 	}, eventPrinter{a.stdout})
-	for _, w := range result.Warnings {
-		fmt.Fprintf(a.stderr, "warning: %s: %s\n", w.Code, w.Message)
-	}
 	mistake, isMistake := errors.AsType[*pipeline.UserError](err)
 	switch {
 	case err == nil:
