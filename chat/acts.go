@@ -22,7 +22,7 @@ type act func(ctx context.Context, t *talk, c Command) (outcome, error)
 var acts = map[string]act{
 	"help": help, "status": status, "logs": tail, "test": test, "retest": retest, "ok-to-test": trust,
 	"cancel": cancel, "approve": approve, "reject": approve, "deploy": deploy, "rollback": rollback,
-	"run": runOne, "stop": stopDeployments, "retry": retry, "hold": hold, "unhold": hold,
+	"run": runOne, "stop": stopDeployments, "retry": retry, "hold": hold, "unhold": hold, "override": override,
 }
 
 func help(_ context.Context, t *talk, c Command) (outcome, error) {

@@ -348,6 +348,8 @@ func (t *talk) may(s *Spec) error {
 			return nil
 		}
 		need = forge.Write
+	case Admin:
+		need = forge.Admin
 	case Reader, Starter, Approver, Owner:
 	}
 	return t.atLeast(need)

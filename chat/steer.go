@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/pipeline"
@@ -57,6 +58,45 @@ func retry(ctx context.Context, t *talk, c Command) (outcome, error) {
 		return outcome{reaction: "rocket", events: []pipeline.Event{e}, text: fmt.Sprintf("Running %s of %s again.", stage, t.link(sum))}, nil
 	}
 	return outcome{}, refuse("no stage of that name has failed for %s", pipeline.ShortSHA(t.pr.HeadSHA))
+}
+
+// override lets a failed check pass. What counts is what its author can have
+// seen: a check that failed at the head before the comment was written.
+func override(ctx context.Context, t *talk, c Command) (outcome, error) {
+	if t.c.Review && t.c.SHA != t.pr.HeadSHA {
+		return outcome{}, t.moved(t.c.SHA)
+	}
+	if strings.TrimSpace(c.Flags["m"]) == "" {
+		return outcome{}, refuse("say why: `/override %s -m \"...\"`", checkName(c.Args[0]))
+	}
+	list, err := t.latest(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	i := slices.IndexFunc(list, func(x pipeline.Summary) bool { return strings.EqualFold(x.Pipeline, checkName(c.Args[0])) })
+	if i < 0 {
+		return outcome{}, refuse("no check of ours at %s has that name", pipeline.ShortSHA(t.pr.HeadSHA))
+	}
+	x, err := t.Records.Execution(ctx, list[i].ID)
+	if err != nil {
+		return outcome{}, err
+	}
+	if !t.c.CreatedAt.IsZero() && x.EndedAt.Truncate(time.Second).After(t.c.CreatedAt) {
+		return outcome{}, refuse("%s at %s ended after the comment was written; look at it first", x.Pipeline.Name, pipeline.ShortSHA(x.Trigger.SHA))
+	}
+	e := t.event(pipeline.CheckOverridden, x, func(e *pipeline.Event) { e.Reason = strings.TrimSpace(c.Flags["m"]) })
+	return outcome{reaction: "+1", events: []pipeline.Event{e}, text: fmt.Sprintf("The check of %s passes for %s.", t.link(list[i]), pipeline.ShortSHA(x.Trigger.SHA))}, nil
+}
+
+// checkName is the pipeline whose check somebody names: as it is, or as forges
+// show it, "slipway / ci" and "slipway/ci".
+func checkName(given string) string {
+	if rest, ok := strings.CutPrefix(given, "slipway"); ok {
+		if name, ok := strings.CutPrefix(strings.TrimLeft(rest, " "), "/"); ok {
+			return strings.TrimLeft(name, " ")
+		}
+	}
+	return given
 }
 
 // stopDeployments ends those that run to an environment.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -134,6 +135,60 @@ func TestHold(t *testing.T) {
 			e := w.events[0]
 			if e.Type != pipeline.TransitionFlips || e.Stage != "Prod" || e.Board != "board" || e.Reason != tt.reason || e.Execution != "" || e.Enable != strings.HasPrefix(tt.body, "/unhold") {
 				t.Errorf("got %+v", e)
+			}
+		})
+	}
+}
+
+func TestOverride(t *testing.T) {
+	root := forge.User{ID: "9", Login: "root"}
+	tests := []struct {
+		name, body string
+		who        forge.User
+		change     func(*world)
+		want       string // in the reply; empty: it is overridden
+	}{
+		{name: "by name", body: `/override web -m "the host is flaky"`},
+		{name: "as the check is called", body: `/override "slipway / WEB" -m "the host is flaky"`},
+		{name: "as the status is called", body: `/override slipway/web -m "the host is flaky"`},
+		{name: "no reason", body: "/override web", want: "say why: `/override web -m"},
+		{name: "an empty reason", body: `/override web -m " "`, want: "say why"},
+		{name: "another's check", body: "/override lint -m x", want: "no check of ours at 1111111 has that name"},
+		{name: "a writer", body: "/override web -m x", who: alice, want: "it needs the permission to admin (you have write)"},
+		{name: "a stranger", body: "/override web -m x", who: eve, want: "it needs the permission to admin (you have none)"},
+		{name: "it ended since", body: "/override web -m x", change: func(w *world) { w.executions[0].EndedAt = noon.Add(time.Hour) },
+			want: "web at 1111111 ended after the comment was written; look at it first"},
+		{name: "of an older commit", body: "/override web -m x", change: func(w *world) { w.executions[0].Trigger.SHA = oldSHA }, want: "no check of ours"},
+		{name: "what the engine refuses", body: "/override web -m x", change: func(w *world) {
+			w.refusal = &pipeline.Refusal{Code: pipeline.ValidationException, Msg: "the check passes as it is"}
+		}, want: "the check passes as it is"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			w.levels["root"] = forge.Admin
+			w.executions = []pipeline.Execution{staged()}
+			if tt.change != nil {
+				tt.change(w)
+			}
+			if tt.who.ID == "" {
+				tt.who = root
+			}
+			_, said := w.say(t, tt.who, tt.body)
+			if tt.want != "" {
+				if !strings.Contains(said, tt.want) {
+					t.Errorf("got %q, want %q", said, tt.want)
+				}
+				if tt.change == nil && len(w.events) > 0 {
+					t.Errorf("got %+v", w.events)
+				}
+				return
+			}
+			if len(w.events) != 1 || w.events[0].Type != pipeline.CheckOverridden || w.events[0].Execution != "x1" || w.events[0].Reason != "the host is flaky" || w.events[0].By != "root" {
+				t.Errorf("got %q, %+v", said, w.events)
+			}
+			if !strings.Contains(said, "passes for 1111111") {
+				t.Errorf("got %q", said)
 			}
 		})
 	}

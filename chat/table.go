@@ -21,6 +21,7 @@ const (
 	Owner    Who = "the environment's approvers"
 	Stager   Who = "write, and the environment's approvers where the stage has one"
 	Holder   Who = "whoever holds it, or maintain"
+	Admin    Who = "admin"
 )
 
 // Spec is one command: what it is called, who may, and what it does.
@@ -76,6 +77,8 @@ var Commands = []*Spec{
 		Help: "Lets no execution of the pipeline into the stage until `/unhold`; they wait in front of it."},
 	{Name: "unhold", Args: "STAGE|ENV [--pipeline P]", Who: Holder, least: 1, most: 1, flags: map[string]bool{"pipeline": true}, Closed: true,
 		Help: "Lets executions into the stage again."},
+	{Name: "override", Args: "CHECK -m REASON", Who: Admin, least: 1, most: 1, flags: map[string]bool{"m": true},
+		Help: "Lets the failed check of a pipeline pass for this commit, and says who did so and why; what failed stays failed."},
 }
 
 var byName = func() map[string]*Spec {

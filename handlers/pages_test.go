@@ -126,7 +126,7 @@ var pagesWant = []struct {
 	{"executions", "/", []string{"Swing the jib faster", "Failed", "In progress", "Succeeded", "harbour/crane", "default #42", `command "go test ./..." exited with code 1`, "12 min ago"}},
 	{"filtered", "/?status=Failed", []string{"Swing the jib faster"}},
 	{"repo", "/repos/github/harbour/crane", []string{"harbour/crane", "Lift containers", "Succeeded lately", "75 %, 3 of 4", "Usually takes"}},
-	{"failed execution", "/executions/" + handlerstest.FailedExecution, []string{"Swing the jib faster", "Failed", "go test ./...", "got 11 m/s", "Show it in the log", "21 s waiting", "Download source", "attempt 2"}},
+	{"failed execution", "/executions/" + handlerstest.FailedExecution, []string{"Swing the jib faster", "Failed", "go test ./...", "got 11 m/s", "Show it in the log", "21 s waiting", "Download source", "attempt 2", "Its check passes: ada has overridden it", "No wind today."}},
 	{"good execution", "/executions/" + handlerstest.GoodExecution, []string{"Succeeded", "Deployment d-ABCDEFGHI", "BuildArtifact", "ValidateService"}},
 	{"failed build", "/builds/" + handlerstest.FailedBuild, []string{"harbour-crane #41", "COMMAND_EXECUTION_ERROR", "Jump to the first error", "--- FAIL: TestJib (0.03s)", "Log", "<script>document.title=", "click me and gone"}},
 	{"good build", "/builds/" + handlerstest.GoodBuild, []string{"BuildArtifact", "3.3 MiB", "VERSION", "1.4.0", "golang:1.26", "Upload artifacts", "crane-unit", "5 tests, 4 passed, 1 failed", "TestHook", "hook_test.go:12", "<script>alert(2)</script>"}},

@@ -29,6 +29,8 @@ func TestTitles(t *testing.T) {
 	gated.Gate = "The pull request comes from a fork."
 	invalid := ended(sample("x1"), pipeline.Failed, "invalid")
 	invalid.Problem = &pipeline.UserError{Code: "YAML_FILE_ERROR", Msg: "want a list, have a map", File: "slipway.yml", Line: 12, Column: 5}
+	overridden := failed(sample("x1"), pipeline.BuildFailed, pipeline.JobFailed, "exit")
+	overridden.Override = &pipeline.Override{By: "ann", Reason: "flaky host"}
 	tests := []struct {
 		name                      string
 		x                         pipeline.Execution
@@ -44,6 +46,7 @@ func TestTitles(t *testing.T) {
 		{"second build waits", second, 0, "in_progress", "", "Build 2/4: lint (waiting for a runner)", "pending"},
 		{"succeeded", ended(running(sample("x1")), pipeline.Succeeded, ""), 0, "completed", "success", "Passed in 4m31s", "success"},
 		{"failed", failed(sample("x1"), pipeline.BuildFailed, pipeline.JobFailed, "exit"), 0, "completed", "failure", "unit-tests failed in BUILD: exit 1", "failure"},
+		{"overridden", overridden, 0, "completed", "success", "Overridden by @ann: flaky host", "success"},
 		{"our fault", failed(sample("x1"), pipeline.BuildFault, pipeline.RunnerLost, "the worker is gone"), 0,
 			"completed", "failure", "Infrastructure error: the worker is gone", "error"},
 		{"stopped", ended(sample("x1"), pipeline.Stopped, "stopped by octocat"), 0, "completed", "cancelled", "Cancelled by @octocat", "error"},

@@ -90,6 +90,9 @@ func verdictOf(x pipeline.Execution, list []work, o RenderOptions) verdict {
 	if x.Gate != "" {
 		return verdict{status: completed, conclusion: actionRequired, title: "Approval needed to run", human: true}
 	}
+	if x.Override != nil {
+		return overriddenVerdict(x, list)
+	}
 	switch x.Status {
 	case pipeline.Succeeded:
 		return verdict{status: completed, conclusion: success, title: "Passed in " + short(ran(x))}
@@ -102,6 +105,15 @@ func verdictOf(x pipeline.Execution, list []work, o RenderOptions) verdict {
 	case pipeline.Pending, pipeline.InProgress, pipeline.Stopping:
 	}
 	return liveVerdict(x, list, o)
+}
+
+// overriddenVerdict passes what failed, and still tells what did.
+func overriddenVerdict(x pipeline.Execution, list []work) verdict {
+	v := verdict{status: completed, conclusion: success, title: fmt.Sprintf("Overridden by @%s: %s", strings.TrimPrefix(x.Override.By, "@"), x.Override.Reason)}
+	if x.Status == pipeline.Failed {
+		v.failed = failedVerdict(x, list).failed
+	}
+	return v
 }
 
 // liveVerdict describes an execution that has not ended. It is queued only

@@ -125,6 +125,8 @@ func Advance(b *Board, e Event, rules Rules) Change {
 		s.rollback()
 	case OverrideWanted:
 		s.override()
+	case CheckOverridden:
+		s.overrideCheck()
 	case ScheduleSet:
 		s.schedule()
 	case RerunRequested, ManualStart, ScheduleDue: // the orchestrator makes a start of it

@@ -238,7 +238,7 @@ func (s *step) revived() *Execution {
 	x := s.execution(s.e.Execution)
 	if x == nil {
 		x = s.touch(s.e.Revive.clone())
-		x.Status, x.Reason, x.EndedAt, x.Stop = InProgress, "", time.Time{}, StopCancel
+		x.Status, x.Reason, x.EndedAt, x.Stop, x.Override = InProgress, "", time.Time{}, StopCancel, nil
 	}
 	return x
 }

@@ -28,6 +28,7 @@ const (
 	ScheduleSet     EventType = "schedules"   // the definition says at which times it starts
 	ScheduleDue     EventType = "due"         // such a time has come
 	OverrideWanted  EventType = "override"    // a person wants a condition not to count
+	CheckOverridden EventType = "forgiven"    // a person wants a failed execution's check to pass
 )
 
 // Event is something that happened to the Board with key Board. Its ID makes

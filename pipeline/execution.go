@@ -37,6 +37,9 @@ type Execution struct {
 	// author asked for that, and Stopped where it needs somebody's approval; the
 	// check is reported as skipped or action_required.
 	Gate string `json:"gate,omitempty"`
+	// Override, if set, makes the check of an execution that failed pass; the
+	// execution stays failed.
+	Override *Override `json:"override,omitempty"`
 	// Variables are the pipeline's, with the values that hold for this execution.
 	Variables map[string]string `json:"variables,omitempty"`
 	// Target, if set, is the execution that this one, a rollback, goes back to:
@@ -47,6 +50,13 @@ type Execution struct {
 	// Replaced: its definition was replaced, and it ends as Cancelled once what
 	// runs has ended.
 	Replaced bool `json:"replaced,omitempty"`
+}
+
+// Override says who overrode the check of an execution, and why.
+type Override struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 }
 
 // Trigger says why an execution was started and on what revision.

@@ -112,7 +112,7 @@ func (o *Orchestrator) Event(ctx context.Context, e Event) error {
 // Board is loaded for it.
 func (o *Orchestrator) advance(ctx context.Context, b *Board, e Event) (c Change, err error) {
 	switch e.Type {
-	case RetryRequested, OverrideWanted:
+	case RetryRequested, OverrideWanted, CheckOverridden:
 		e.Revive, err = o.spokenOf(ctx, b, e.Execution)
 	case RollbackWanted:
 		e.Found, err = o.spokenOf(ctx, b, e.Target)

@@ -62,6 +62,8 @@ func Check(b *Board, e Event) error {
 		return checkRollback(b, e)
 	case OverrideWanted:
 		return checkOverride(b, e)
+	case CheckOverridden:
+		return checkCheckOverride(b, e)
 	default:
 		return nil
 	}

@@ -134,6 +134,7 @@ func (s *State) addFailed(at time.Time) {
 	x.Stages[1] = pipeline.StageExecution{Name: "Build", Status: pipeline.Failed, StartedAt: at.Add(time.Second), EndedAt: at.Add(97 * time.Second), Actions: []pipeline.ActionExecution{{
 		Name: "Build", Status: pipeline.Failed, Attempt: 2, Earlier: []string{GoodBuild}, Kind: pipeline.BuildJob, Job: FailedBuild, Number: 41, QueuedAt: at.Add(time.Second), StartedAt: at.Add(22 * time.Second), EndedAt: at.Add(97 * time.Second),
 		Error: &pipeline.ActionError{Code: pipeline.JobFailed, Message: `command "go test ./..." exited with code 1`}}}}
+	x.Override = &pipeline.Override{By: "ada", Reason: "No wind today.", At: at.Add(2 * time.Minute)}
 	s.AddExecution(x)
 	b := pipeline.Build{
 		V: 1, ID: FailedBuild, Execution: x.ID, Stage: "Build", Action: "Build", Attempt: 2, Number: 41, Project: x.Project, Repo: "harbour/crane", SHA: x.Trigger.SHA, Ref: x.Trigger.Ref,
