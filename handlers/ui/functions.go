@@ -31,6 +31,7 @@ func functions(version string) template.FuncMap {
 		"pictures":  pictures,
 		"covered":   covered,
 		"duration":  duration,
+		"dated":     func(now time.Time, p pipeline.ReportPoint) datedPoint { return datedPoint{p, now} },
 		"history":   history,
 		"graphs":    graphsOf,
 		"record":    recordOf,

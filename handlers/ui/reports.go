@@ -22,6 +22,12 @@ type ReportGroup struct {
 	History           []pipeline.ReportPoint
 }
 
+// datedPoint is a report of a history with the time at which it is shown.
+type datedPoint struct {
+	pipeline.ReportPoint
+	Now time.Time
+}
+
 // ReportGroups renders the list of a repository's report groups.
 func (p *Pages) ReportGroups(v ReportGroups) ([]byte, error) { return p.render("reports", v) }
 

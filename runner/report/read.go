@@ -70,11 +70,11 @@ func (r *Reader) read(name string, in io.Reader, found bool) error {
 func (r *Reader) parse(in io.Reader) error {
 	switch r.format {
 	case buildspec.JUnitXML:
-		return walk(in, &junit{Reader: r}, "testsuites", "testsuite")
+		return walk(in, &junit{single{Reader: r}}, "testsuites", "testsuite")
 	case buildspec.NUnitXML, buildspec.NUnit3XML:
-		return walk(in, &nunit{Reader: r}, "test-results", "test-run")
+		return walk(in, &nunit{single{Reader: r}}, "test-results", "test-run")
 	case buildspec.TestNGXML:
-		return walk(in, &testng{Reader: r}, "testng-results")
+		return walk(in, &testng{single: single{Reader: r}}, "testng-results")
 	case buildspec.VisualStudioTRX:
 		return walk(in, &trx{Reader: r}, "TestRun")
 	case buildspec.CloverXML:

@@ -8,13 +8,33 @@ import (
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
-// junit reads JUnit's XML: cases are counted, the totals that files state are
-// not believed.
-type junit struct {
+// single is what readers share of formats whose cases hold no cases.
+type single struct {
 	*Reader
 	suites []string
 	open   *Case
 }
+
+func (s *single) leaveSuite() { s.suites = s.suites[:len(s.suites)-1] }
+
+// leaveCase adds the open case, if there is one.
+func (s *single) leaveCase() {
+	if s.open != nil {
+		s.add(*s.open)
+	}
+	s.open = nil
+}
+
+// explain gives the open case its message, unless it has one.
+func (s *single) explain(text string) {
+	if s.open != nil && s.open.Message == "" {
+		s.open.Message = text
+	}
+}
+
+// junit reads JUnit's XML: cases are counted, the totals that files state are
+// not believed.
+type junit struct{ single }
 
 func (j *junit) start(_ []string, e element) {
 	switch e.name {
@@ -54,25 +74,16 @@ func (j *junit) becomes(s pipeline.CaseStatus, e element) {
 func (j *junit) end(path []string, text string) {
 	switch path[len(path)-1] {
 	case "testsuite":
-		j.suites = j.suites[:len(j.suites)-1]
+		j.leaveSuite()
 	case "testcase":
-		if j.open != nil {
-			j.add(*j.open)
-		}
-		j.open = nil
+		j.leaveCase()
 	case "error", "failure", "skipped":
-		if j.open != nil && j.open.Message == "" {
-			j.open.Message = text
-		}
+		j.explain(text)
 	}
 }
 
 // nunit reads the XML of NUnit 2 and 3: they differ in the words for results.
-type nunit struct {
-	*Reader
-	suites []string
-	open   *Case
-}
+type nunit struct{ single }
 
 func (n *nunit) start(_ []string, e element) {
 	switch e.name {
@@ -121,16 +132,11 @@ func nunitStatus(e element) pipeline.CaseStatus {
 func (n *nunit) end(path []string, text string) {
 	switch path[len(path)-1] {
 	case "test-suite":
-		n.suites = n.suites[:len(n.suites)-1]
+		n.leaveSuite()
 	case "test-case":
-		if n.open != nil {
-			n.add(*n.open)
-		}
-		n.open = nil
+		n.leaveCase()
 	case "message":
-		if n.open != nil && n.open.Message == "" {
-			n.open.Message = text
-		}
+		n.explain(text)
 	case "stack-trace":
 		if n.open != nil {
 			n.open.locate(text)
@@ -140,9 +146,8 @@ func (n *nunit) end(path []string, text string) {
 
 // testng reads TestNG's XML; methods that set up and tear down are no tests.
 type testng struct {
-	*Reader
+	single
 	test, class string
-	open        *Case
 }
 
 func (g *testng) start(_ []string, e element) {
@@ -171,16 +176,12 @@ func (g *testng) start(_ []string, e element) {
 }
 
 func (g *testng) end(path []string, text string) {
-	if g.open == nil {
-		return
-	}
 	switch path[len(path)-1] {
 	case "test-method":
-		g.add(*g.open)
-		g.open = nil
+		g.leaveCase()
 	case "message", "full-stacktrace":
-		if parent(path) == "exception" && g.open.Message == "" {
-			g.open.Message = strings.TrimSpace(text)
+		if parent(path) == "exception" {
+			g.explain(strings.TrimSpace(text))
 		}
 	}
 }
