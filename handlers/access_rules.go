@@ -106,6 +106,8 @@ var rights = map[string]right{
 	"GET /repos/:forge/:owner/:name":                       {ofRepo, forge.Read},
 	"GET /api/v1/repos/:forge/:owner/:name/reports":        {ofRepo, forge.Read},
 	"GET /api/v1/repos/:forge/:owner/:name/reports/:group": {ofRepo, forge.Read},
+	"GET /reports":                                         {visible, forge.Read},
+	"GET /api/v1/reports":                                  {visible, forge.Read},
 	"GET /repos/:forge/:owner/:name/reports":               {ofRepo, forge.Read},
 	"GET /repos/:forge/:owner/:name/reports/:group":        {ofRepo, forge.Read},
 	"GET /executions/:id":                                  {ofExecution, forge.Read},

@@ -259,7 +259,7 @@ func TestListsLeaveOut(t *testing.T) {
 	s := people(t)
 	s.Allow("reader", "harbour/crane", forge.Read)
 	reader, stranger := signInAs(t, s, "reader"), signInAs(t, s, "stranger")
-	for _, path := range []string{"/api/v1/executions", "/api/v1/executions?limit=1", "/api/v1/deliveries", "/api/v1/pipelines", "/", "/deliveries", "/?repo=harbour/crane"} {
+	for _, path := range []string{"/api/v1/executions", "/api/v1/executions?limit=1", "/api/v1/deliveries", "/api/v1/pipelines", "/api/v1/reports", "/", "/reports", "/deliveries", "/?repo=harbour/crane"} {
 		if _, body := visit(t, reader, request(t, "GET", s.URL+path)); !strings.Contains(body, "crane") {
 			t.Errorf("%s: the reader sees nothing: %s", path, body)
 		}

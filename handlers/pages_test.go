@@ -139,6 +139,7 @@ var pagesWant = []struct {
 	{"running fleet", "/deployments/" + handlerstest.RunningRollout, []string{"web-1", "web-2", "web-3", "Pending", "ApplicationStop", "production", "TwoHealthy", "1 succeeded"}},
 	{"failed fleet", "/deployments/" + handlerstest.FailedRollout, []string{"HEALTH_CONSTRAINTS", "scripts/start.sh exited with code 1", "address already in use <b>8080</b>", "Skipped", "28 s", "Whole log"}},
 	{"agents", "/agents", []string{"web-2", "zone=b", "version 1.3.9", "Silent", "1 d ago", "0badcafe", "d-1 is being deployed"}},
+	{"all reports", "/reports", []string{"harbour/crane", "crane-unit", "5 tests, 3 passed, 2 failed (1 new, 1 known flaky)", "Pass rate 60.0%"}},
 	{"reports", "/repos/github/harbour/crane/reports", []string{"crane-unit", "5 tests, 3 passed, 2 failed (1 new, 1 known flaky)"}},
 	{"report group", "/repos/github/harbour/crane/reports/crane-unit", []string{"Pass rate: 60.0%", "Duration: 2.0 s", "Tests: 5 tests", "pr/7"}},
 	{"report", "/builds/" + handlerstest.GoodBuild + "/reports/crane-unit", []string{"5 tests, 4 passed, 1 failed", "TestHook", "<script>alert(2)</script>", "hook_test.go:12", "bad in 1 of the last 2 reports", "TestStorm", "Skipped", "weather", "1.2 s"}},

@@ -15,10 +15,18 @@ import (
 type reportGroups interface {
 	// ReportGroups are a repository's, by their names.
 	ReportGroups(ctx context.Context, forgeName, repo string) ([]pipeline.ReportGroup, error)
+	// LatestReportGroups are those of all repositories, the one that was reported
+	// to last first.
+	LatestReportGroups(ctx context.Context, limit int, after string) (pipeline.Page[pipeline.ReportGroup], error)
+	// RecentReports are up to n of each group, the newest first.
+	RecentReports(ctx context.Context, groups []pipeline.ReportGroup, n int) ([][]pipeline.ReportPoint, error)
 	// ReportGroup is one and its history, the newest first; ErrNotFound if there
 	// is none.
 	ReportGroup(ctx context.Context, forgeName, repo, group string) (pipeline.ReportGroup, []pipeline.ReportPoint, error)
 }
+
+// groupsShown is how many groups a page has.
+const groupsShown = 50
 
 // reportGroup is a group with its history, the newest report first.
 type reportGroup struct {
@@ -82,6 +90,18 @@ func (s *Server) listReportGroups(c *gin.Context) {
 	})
 }
 
+func (s *Server) listAllReportGroups(c *gin.Context) {
+	limit, err := pageLimit(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.answer(c, func(ctx context.Context) (any, bool, error) {
+		page, err := s.seenReportGroups(ctx, who(c), limit, c.Query("after"))
+		return page, false, err
+	})
+}
+
 func (s *Server) getReportGroup(c *gin.Context) {
 	s.answer(c, func(context.Context) (any, bool, error) {
 		g, err := s.groupOf(c)
@@ -96,9 +116,37 @@ func (s *Server) reportGroupsPage(c *gin.Context) {
 		return
 	}
 	name, repo := repoOf(c)
-	s.page(c, http.StatusOK, func() ([]byte, error) {
-		return s.pages.ReportGroups(ui.ReportGroups{Frame: s.frame(c, "Reports of "+repo), Forge: name, Repo: repo, Items: groups})
-	})
+	s.showReportGroups(c, ui.ReportGroups{Frame: s.frame(c, "Reports of "+repo), Forge: name, Repo: repo}, groups)
+}
+
+// allReportGroupsPage has the groups of all repositories that the reader may see.
+func (s *Server) allReportGroupsPage(c *gin.Context) {
+	page, err := s.seenReportGroups(c.Request.Context(), who(c), groupsShown, c.Query("after"))
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	v := ui.ReportGroups{Frame: s.frame(c, "Reports")}
+	v.Newer, v.Older = neighbours(c, page.Next)
+	s.showReportGroups(c, v, page.Items)
+}
+
+func (s *Server) seenReportGroups(ctx context.Context, p *principal, limit int, after string) (pipeline.Page[pipeline.ReportGroup], error) {
+	return seen(ctx, s, p, limit, after, func(limit int, after string) (pipeline.Page[pipeline.ReportGroup], error) {
+		return s.ReportGroups.LatestReportGroups(ctx, limit, after)
+	}, func(_ context.Context, g pipeline.ReportGroup) (forge.Repo, error) { return g.Repo, nil })
+}
+
+func (s *Server) showReportGroups(c *gin.Context, v ui.ReportGroups, groups []pipeline.ReportGroup) {
+	recent, err := s.ReportGroups.RecentReports(c.Request.Context(), groups, ui.TrendLength)
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	for i, g := range groups {
+		v.Items = append(v.Items, ui.ReportTrend{ReportGroup: g, Recent: recent[i]})
+	}
+	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.ReportGroups(v) })
 }
 
 func (s *Server) reportGroupPage(c *gin.Context) {

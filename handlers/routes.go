@@ -77,6 +77,7 @@ func (s *Server) api() []route {
 		{get, "/builds/{id}/artifacts/{name}", reading, s.getBuildArtifact, "Download an artifact of a build", nil, body{}, 200, asBytes("application/octet-stream")},
 		{get, "/builds/{id}/reports", reading, s.listReports, "The test and coverage reports of a build: counts and the first bad cases", nil, body{}, 200, asJSON(pipeline.Page[pipeline.Report]{})},
 		{get, "/builds/{id}/reports/{name}", reading, s.getReport, "One report of a build with all that was kept of its cases", nil, body{}, 200, asBytes("application/json")},
+		{get, "/reports", reading, s.listAllReportGroups, "The report groups of all repositories, each with its last report, the newest first", paging, body{}, 200, asJSON(pipeline.Page[pipeline.ReportGroup]{})},
 		{get, "/repos/{forge}/{owner}/{name}/reports", reading, s.listReportGroups, "The report groups of a repository, each with its last report", nil, body{}, 200, asJSON(pipeline.Page[pipeline.ReportGroup]{})},
 		{get, "/repos/{forge}/{owner}/{name}/reports/{group}", reading, s.getReportGroup, "A report group with its history, the newest first: counts, coverage, what is new and what is flaky", nil, body{}, 200, asJSON(reportGroup{})},
 		{post, "/builds/{id}/debug", writing, s.debugBuild, "Retry a failed build and have it wait for a shell where it fails", nil, asJSON(debugRequest{}), 202, asJSON(debugOpened{})},
@@ -188,6 +189,7 @@ func (s *Server) pageRoutes(web *gin.RouterGroup) {
 	web.POST("/pipelines/:id/stages/:stage/rollback", write, s.rollbackForm)
 	web.GET("/builds/:id", read, s.buildPage)
 	web.GET("/builds/:id/reports/:name", read, s.reportPage)
+	web.GET("/reports", read, s.allReportGroupsPage)
 	web.GET("/deployments", read, s.deploymentsPage)
 	web.GET("/deployments/:id", read, s.deploymentPage)
 	web.POST("/deployments/:id/stop", write, s.stopDeploymentForm)

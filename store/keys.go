@@ -46,6 +46,10 @@ func summaryKey(id string) string { return indexBase + "x:" + id }
 // theirs was indexed last, in us.
 func boardsKey() string { return indexBase + "boards" }
 
+// reportsKey is a sorted set of report groups, each as reportMember writes it,
+// by when something was reported last, in us.
+func reportsKey() string { return indexBase + "reports" }
+
 func listAllKey() string                 { return indexBase + "all" }
 func listForgeKey(forge string) string   { return indexBase + "forge:" + forge }
 func listRepoKey(repo string) string     { return indexBase + "repo:" + repo }

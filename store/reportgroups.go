@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,6 +34,14 @@ func (k testKeys) groups() string { return "slipway:{tests:" + string(k) + "}:gr
 // points is a list of the group's points as JSON, the newest first.
 func (k testKeys) points(group string) string {
 	return "slipway:{tests:" + string(k) + "}:points:" + group
+}
+
+// reportMember names a group in the list of all groups.
+func reportMember(k testKeys, group string) string { return string(k) + "\x00" + group }
+
+func groupOfMember(member string) (k testKeys, group string) {
+	repo, group, _ := strings.Cut(member, "\x00")
+	return testKeys(repo), group
 }
 
 // AddReport adds the last report of a group, a build's, to its history, unless
@@ -59,6 +69,11 @@ func (s *Store) AddReport(ctx context.Context, g pipeline.ReportGroup) error {
 	if n, err := s.rdb.HLen(ctx, k.groups()).Result(); err != nil || n >= reportGroups && len(past) == 0 {
 		return wrapped("counting report groups", err)
 	}
+	// The list comes first: a repeat ends above, and a group that is not there is
+	// left out of it.
+	if err := s.listReport(ctx, reportMember(k, g.Name), p.At); err != nil {
+		return err
+	}
 	_, err = s.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		if len(past) == 0 {
 			tx.Del(ctx, k.points(g.Name))
@@ -71,6 +86,107 @@ func (s *Store) AddReport(ctx context.Context, g pipeline.ReportGroup) error {
 		return nil
 	})
 	return wrapped("saving report "+g.Name, err)
+}
+
+// listReport puts a group at the head of the list of all, which forgets those
+// that have nothing any more.
+func (s *Store) listReport(ctx context.Context, member string, at time.Time) error {
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZAdd(ctx, reportsKey(), redis.Z{Score: float64(at.UnixMicro()), Member: member})
+		p.ZRemRangeByScore(ctx, reportsKey(), "-inf", strconv.FormatInt(at.Add(-s.keep).UnixMicro(), 10))
+		return nil
+	})
+	return wrapped("listing a report group", err)
+}
+
+// LatestReportGroups lists the groups of all repositories, the one that was
+// reported to last first. A limit of 0 means 50; at most 200 are listed.
+func (s *Store) LatestReportGroups(ctx context.Context, limit int, after string) (pipeline.Page[pipeline.ReportGroup], error) {
+	page := pipeline.Page[pipeline.ReportGroup]{Items: []pipeline.ReportGroup{}}
+	if limit <= 0 {
+		limit = 50
+	}
+	limit = min(limit, 200)
+	from, err := parseAfter(after)
+	if err != nil {
+		return page, err
+	}
+	places, err := s.places(ctx, reportsKey(), from, limit+1)
+	if err != nil {
+		return page, fmt.Errorf("listing report groups: %w", err)
+	}
+	if len(places) > limit {
+		places = places[:limit]
+		page.Next = places[limit-1].token()
+	}
+	page.Items, err = s.listedReportGroups(ctx, places)
+	return page, err
+}
+
+// listedReportGroups leaves out groups that are gone.
+func (s *Store) listedReportGroups(ctx context.Context, places []place) ([]pipeline.ReportGroup, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	found := make([]*redis.StringCmd, len(places))
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, at := range places {
+			k, group := groupOfMember(at.id)
+			found[i] = p.HGet(ctx, k.groups(), group)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("loading report groups: %w", err)
+	}
+	groups := make([]pipeline.ReportGroup, 0, len(places))
+	for _, one := range found {
+		data, err := one.Bytes()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		var g pipeline.ReportGroup
+		if err == nil {
+			err = json.Unmarshal(data, &g)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("loading a report group: %w", err)
+		}
+		groups = append(groups, g)
+	}
+	return groups, nil
+}
+
+// RecentReports are up to n reports of each of the groups, the newest first.
+func (s *Store) RecentReports(ctx context.Context, groups []pipeline.ReportGroup, n int) ([][]pipeline.ReportPoint, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	lists := make([]*redis.StringSliceCmd, len(groups))
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, g := range groups {
+			lists[i] = p.LRange(ctx, testKeysOf(g.Repo.Forge, g.Repo.FullName()).points(g.Name), 0, int64(n)-1)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("loading recent reports: %w", err)
+	}
+	out := make([][]pipeline.ReportPoint, len(groups))
+	for i, list := range lists {
+		if out[i], err = pointsOf(groups[i].Name, list.Val()); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func pointsOf(group string, list []string) ([]pipeline.ReportPoint, error) {
+	points := make([]pipeline.ReportPoint, len(list))
+	for i, one := range list {
+		if err := json.Unmarshal([]byte(one), &points[i]); err != nil {
+			return nil, fmt.Errorf("decoding the history of report group %s: %w", group, err)
+		}
+	}
+	return points, nil
 }
 
 // ReportHistory is the history of a repository's group, the newest first; none if
@@ -103,13 +219,8 @@ func (s *Store) ReportGroup(ctx context.Context, forgeName, repo, name string) (
 	if err != nil {
 		return g, nil, fmt.Errorf("loading the history of report group %s: %w", name, err)
 	}
-	points := make([]pipeline.ReportPoint, len(list))
-	for i, one := range list {
-		if err := json.Unmarshal([]byte(one), &points[i]); err != nil {
-			return g, nil, fmt.Errorf("decoding the history of report group %s: %w", name, err)
-		}
-	}
-	return g, points, nil
+	points, err := pointsOf(name, list)
+	return g, points, err
 }
 
 // ReportGroups are a repository's groups by their names.

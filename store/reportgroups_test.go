@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -12,11 +13,11 @@ import (
 
 func TestReportGroups(t *testing.T) {
 	queuetest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
-		s, ctx := newStore(rdb), t.Context()
+		s, ctx, at := newStore(rdb), t.Context(), time.Now()
 		g := pipeline.ReportGroup{Name: "arn:aws:codebuild:eu-west-1:1:report-group/x"}
 		g.Repo.Forge, g.Repo.ID, g.Repo.Owner, g.Repo.Name = "github", "1", "Octo", "app"
 		for _, build := range []string{"b1", "b2", "b1"} { // the end of a build may be a repeat
-			g.Last = pipeline.ReportPoint{Build: build, Report: pipeline.Report{Name: g.Name, Total: 3}}
+			g.Last = pipeline.ReportPoint{Build: build, At: at, Report: pipeline.Report{Name: g.Name, Total: 3}}
 			must(t, s.AddReport(ctx, g))
 		}
 		points, err := s.ReportHistory(ctx, g)
@@ -29,11 +30,26 @@ func TestReportGroups(t *testing.T) {
 			t.Errorf("the history of another repository of that name: %+v, %v", points, err)
 		}
 		must(t, s.AddReport(ctx, other))
+		later := pipeline.ReportGroup{Name: "later", Last: pipeline.ReportPoint{Build: "b9", At: at.Add(time.Hour)}}
+		later.Repo.Forge, later.Repo.Owner, later.Repo.Name = "github", "octo", "other"
+		must(t, s.AddReport(ctx, later))
 		if _, points, err := s.ReportGroup(ctx, "github", "octo/app", g.Name); err != nil || len(points) != 1 {
 			t.Errorf("after it took the name: %+v, %v, want one report", points, err)
 		}
 		if groups, err := s.ReportGroups(ctx, "github", "octo/app"); err != nil || len(groups) != 1 || groups[0].Repo.ID != "2" {
 			t.Errorf("groups %+v, %v", groups, err)
+		}
+		page, err := s.LatestReportGroups(ctx, 1, "")
+		if err != nil || len(page.Items) != 1 || page.Items[0].Name != "later" || page.Next == "" {
+			t.Errorf("the first page: %+v, %v, want the group of another repository and more", page, err)
+		}
+		page, err = s.LatestReportGroups(ctx, 1, page.Next)
+		if err != nil || len(page.Items) != 1 || page.Items[0].Name != g.Name || page.Next != "" {
+			t.Errorf("the second page: %+v, %v, want %s", page, err, g.Name)
+		}
+		recent, err := s.RecentReports(ctx, []pipeline.ReportGroup{later, g}, 1)
+		if err != nil || len(recent) != 2 || len(recent[0]) != 1 || recent[0][0].Build != "b9" || len(recent[1]) != 1 {
+			t.Errorf("recent reports: %+v, %v", recent, err)
 		}
 		if _, _, err := s.ReportGroup(ctx, "github", "octo/app", "none"); !errors.Is(err, pipeline.ErrNotFound) {
 			t.Errorf("a group that isn't there: %v", err)

@@ -27,6 +27,33 @@ func (s *State) ReportGroups(_ context.Context, forgeName, repo string) ([]pipel
 	return out, nil
 }
 
+// LatestReportGroups lists the groups of all repositories.
+func (s *State) LatestReportGroups(_ context.Context, limit int, after string) (pipeline.Page[pipeline.ReportGroup], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []pipeline.ReportGroup
+	seen := map[string]bool{}
+	for _, g := range s.reports {
+		if key := g.Repo.Forge + "/" + g.Repo.FullName() + "/" + g.Name; !seen[key] {
+			seen[key], all = true, append(all, g)
+		}
+	}
+	return cut(all, limit, after), nil
+}
+
+// RecentReports are the newest of each group.
+func (s *State) RecentReports(ctx context.Context, groups []pipeline.ReportGroup, n int) ([][]pipeline.ReportPoint, error) {
+	out := make([][]pipeline.ReportPoint, len(groups))
+	for i, g := range groups {
+		_, points, err := s.ReportGroup(ctx, g.Repo.Forge, g.Repo.FullName(), g.Name)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = points[:min(n, len(points))]
+	}
+	return out, nil
+}
+
 // ReportGroup is one with its history.
 func (s *State) ReportGroup(_ context.Context, forgeName, repo, name string) (pipeline.ReportGroup, []pipeline.ReportPoint, error) {
 	s.mu.Lock()

@@ -142,7 +142,10 @@ type Column struct {
 	Href, Title  string
 }
 
-const stripHeight = 40
+const (
+	stripHeight = 40
+	columnStep  = 12
+)
 
 // history draws up to 50 executions, the oldest first, as high as they took
 // long.
@@ -161,7 +164,7 @@ func history(v Executions) []Column {
 		}
 		state := stateOf(x.Status)
 		out = append(out, Column{
-			X: i * 12, Y: stripHeight - height, Height: height, State: state, Href: "/executions/" + x.ID,
+			X: i * columnStep, Y: stripHeight - height, Height: height, State: state, Href: "/executions/" + x.ID,
 			Title: "#" + itoa(int64(x.Number)) + " " + state.Word + ", " + duration(runtime(x, v.Now)),
 		})
 	}

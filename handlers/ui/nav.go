@@ -22,6 +22,7 @@ var sections = []section{
 	{"Executions", "/", []string{"/executions", "/builds", "/repos"}, everybody},
 	{"Pipelines", "/pipelines", nil, everybody},
 	{"Deployments", "/deployments", nil, everybody},
+	{"Reports", "/reports", nil, everybody},
 	{"Agents", "/agents", nil, serverReaders},
 	{"Deliveries", "/deliveries", nil, everybody},
 	{"Dead letters", "/dead-letters", nil, serverReaders},

@@ -8,11 +8,40 @@ import (
 	"github.com/slipway-ci/slipway/pipeline"
 )
 
-// ReportGroups lists the report groups of a repository.
+// ReportGroups lists report groups: of a repository or, if that is empty, of all
+// that the reader may see.
 type ReportGroups struct {
 	Frame
-	Forge, Repo string
-	Items       []pipeline.ReportGroup
+	Forge, Repo  string
+	Items        []ReportTrend
+	Newer, Older string
+}
+
+// TrendLength is how many reports the picture beside a group has.
+const TrendLength = 20
+
+// ReportTrend is a group with its recent reports, the newest first.
+type ReportTrend struct {
+	pipeline.ReportGroup
+	Recent []pipeline.ReportPoint
+}
+
+// Trend draws the pass rate or, of a coverage, the lines that are covered: the
+// newest at the right; nil: there is nothing to draw.
+func (t ReportTrend) Trend() *Picture {
+	shown := t.Recent[:min(TrendLength, len(t.Recent))]
+	for _, m := range measures {
+		if m.most != 100 {
+			continue
+		}
+		if p := m.draw(shown); len(p.Columns) > 0 {
+			for i := range p.Columns {
+				p.Columns[i].X += (TrendLength - len(shown)) * columnStep
+			}
+			return &p
+		}
+	}
+	return nil
 }
 
 // ReportGroup is one group with its history, the newest report first.
@@ -107,7 +136,7 @@ func (m measure) draw(shown []pipeline.ReportPoint) Picture {
 		}
 		out.Newest = m.word(v)
 		out.Columns = append(out.Columns, Column{
-			X: i * 12, Y: stripHeight - height, Height: height, State: stateOf(p.Status), Href: "/builds/" + url.PathEscape(p.Build) + "/reports/" + url.PathEscape(p.Name),
+			X: i * columnStep, Y: stripHeight - height, Height: height, State: stateOf(p.Status), Href: "/builds/" + url.PathEscape(p.Build) + "/reports/" + url.PathEscape(p.Name),
 			Title: m.title + " " + m.word(v) + " at " + shortSHA(p.SHA),
 		})
 	}

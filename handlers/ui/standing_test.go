@@ -42,9 +42,9 @@ func TestNav(t *testing.T) {
 		frame      Frame
 		want       []Link
 	}{
-		{"a person", "/pipelines/x?y=1", Frame{}, []Link{{"Executions", "/", ""}, {"Pipelines", "/pipelines", "true"}, {"Deployments", "/deployments", ""}, {"Deliveries", "/deliveries", ""}}},
+		{"a person", "/pipelines/x?y=1", Frame{}, []Link{{"Executions", "/", ""}, {"Pipelines", "/pipelines", "true"}, {"Deployments", "/deployments", ""}, {"Reports", "/reports", ""}, {"Deliveries", "/deliveries", ""}}},
 		{"who reads all", "/?status=Failed", Frame{Server: true}, []Link{
-			{"Executions", "/", "page"}, {"Pipelines", "/pipelines", ""}, {"Deployments", "/deployments", ""}, {"Agents", "/agents", ""}, {"Deliveries", "/deliveries", ""}, {"Dead letters", "/dead-letters", ""},
+			{"Executions", "/", "page"}, {"Pipelines", "/pipelines", ""}, {"Deployments", "/deployments", ""}, {"Reports", "/reports", ""}, {"Agents", "/agents", ""}, {"Deliveries", "/deliveries", ""}, {"Dead letters", "/dead-letters", ""},
 		}},
 	}
 	for _, tt := range tests {
