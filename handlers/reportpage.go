@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,23 +24,31 @@ const (
 	// casesShown is how many cases, or files of source, a page of a report has.
 	casesShown = 100
 	searchMax  = 200 // characters
+	slowestMax = 900 // how far pages of the slowest cases go on: all before them are kept in memory
 )
 
 // casesWanted says which of a report's cases a page shows.
 type casesWanted struct {
-	key    string // of one case; empty: all
-	status string // bad, skipped or empty
-	text   string // in its names or its file, small letters
-	skip   int64  // of those that fit
+	key     string   // of one case; empty: all
+	status  string   // one of caseFilters
+	keys    []string // of the cases that are new or flaky, if those are wanted
+	text    string   // in its names or its file, small letters
+	slowest bool     // the slowest first
+	skip    int64    // of those that fit
 }
 
+var caseFilters = []string{"", "bad", "new", "flaky", "skipped"}
+
 func (w casesWanted) fit(c pipeline.ReportCase) bool {
+	bad := c.Status == pipeline.CaseFailed || c.Status == pipeline.CaseError
 	switch {
 	case w.key != "" && c.Key() != w.key:
 		return false
-	case w.status == "bad" && c.Status != pipeline.CaseFailed && c.Status != pipeline.CaseError:
+	case w.status == "bad" && !bad:
 		return false
 	case w.status == "skipped" && c.Status != pipeline.CaseSkipped:
+		return false
+	case (w.status == "new" || w.status == "flaky") && !(bad && slices.Contains(w.keys, c.Key())):
 		return false
 	}
 	return w.text == "" || strings.Contains(strings.ToLower(c.Suite+" "+c.Prefix+" "+c.Name+" "+c.File), w.text)
@@ -66,22 +75,43 @@ func (s *Server) viewReport(c *gin.Context) (ui.Report, error) {
 	if i < 0 {
 		return ui.Report{}, pipeline.ErrNotFound
 	}
-	skip, err := number(c, "from", 0, 0, math.MaxInt64/2)
+	want, err := wantedCases(c, b.Reports[i])
 	if err != nil {
 		return ui.Report{}, err
 	}
-	if len(c.Query("q")) > searchMax {
-		return ui.Report{}, refuse(http.StatusBadRequest, "invalid", "q: want at most %d characters", searchMax)
-	}
-	want := casesWanted{key: c.Query("case"), status: c.Query("status"), text: strings.ToLower(strings.TrimSpace(c.Query("q"))), skip: skip}
-	v := ui.Report{Build: b, Report: b.Reports[i], Case: want.key, Status: want.status, Search: strings.TrimSpace(c.Query("q"))}
+	v := ui.Report{Build: b, Report: b.Reports[i], Case: want.key, Status: want.status, Slowest: want.slowest, Search: strings.TrimSpace(c.Query("q"))}
 	if err := s.readReport(c, want, &v); err != nil {
 		return v, err
 	}
-	if skip > 0 {
+	if want.skip > 0 {
 		v.Newer = pageFrom(c, 0)
 	}
 	return v, s.pastOf(c, &v)
+}
+
+// wantedCases reads the query of a report's page.
+func wantedCases(c *gin.Context, r pipeline.Report) (casesWanted, error) {
+	w := casesWanted{key: c.Query("case"), status: c.Query("status"), text: strings.ToLower(strings.TrimSpace(c.Query("q"))), slowest: c.Query("order") == "slowest"}
+	most := int64(math.MaxInt64 / 2)
+	switch {
+	case !slices.Contains(caseFilters, w.status):
+		return w, refuse(http.StatusBadRequest, "invalid", "status: want bad, new, flaky or skipped, have %q", cut(w.status, 40))
+	case !w.slowest && c.Query("order") != "":
+		return w, refuse(http.StatusBadRequest, "invalid", "order: want slowest, have %q", cut(c.Query("order"), 40))
+	case len(c.Query("q")) > searchMax:
+		return w, refuse(http.StatusBadRequest, "invalid", "q: want at most %d characters", searchMax)
+	case w.slowest:
+		most = slowestMax
+	}
+	switch w.status {
+	case "new":
+		w.keys = r.NewKeys
+	case "flaky":
+		w.keys = r.FlakyKeys
+	}
+	var err error
+	w.skip, err = number(c, "from", 0, 0, most)
+	return w, err
 }
 
 // pageFrom is this page's address with other cases.
@@ -104,31 +134,65 @@ func (s *Server) readReport(c *gin.Context, want casesWanted, v *ui.Report) erro
 		return err
 	}
 	defer r.Close() // only read from
-	var fitting int64
-	page := func(fits bool) (show, more bool) {
-		if !fits {
-			return false, true
+	page, slow := window{skip: want.skip}, slowestCases{keep: int(want.skip) + casesShown + 1}
+	show := func(t pipeline.ReportCase) bool {
+		if page.take() {
+			v.Cases = append(v.Cases, ui.CaseOf(t, v.Report))
 		}
-		fitting++
-		if fitting > want.skip+casesShown {
-			v.Older = pageFrom(c, want.skip+casesShown)
-			return false, false
-		}
-		return fitting > want.skip, true
+		return !page.full
 	}
-	return readStored(r, func(t pipeline.ReportCase) bool {
-		show, more := page(want.fit(t))
-		if show {
-			v.Cases = append(v.Cases, ui.ReportCase{ReportCase: t, ID: t.Key()})
+	err = readStored(r, func(t pipeline.ReportCase) bool {
+		switch {
+		case !want.fit(t):
+			return true
+		case want.slowest:
+			slow.add(t)
+			return true
 		}
-		return more
+		return show(t)
 	}, func(f ui.Source) bool {
-		show, more := page(want.key == "" && want.status == "" && strings.Contains(strings.ToLower(f.Path), want.text))
-		if show {
+		if want.key == "" && want.status == "" && strings.Contains(strings.ToLower(f.Path), want.text) && page.take() {
 			v.Sources = append(v.Sources, f)
 		}
-		return more
+		return !page.full
 	})
+	for _, t := range slow.sorted() {
+		show(t)
+	}
+	if page.full && !(want.slowest && want.skip+casesShown > slowestMax) {
+		v.Older = pageFrom(c, want.skip+casesShown)
+	}
+	return err
+}
+
+// window is the page of what fits.
+type window struct {
+	skip, fitting int64
+	full          bool // there is more than the page has
+}
+
+// take counts one more that fits, and reports whether the page shows it.
+func (w *window) take() bool {
+	w.fitting++
+	w.full = w.fitting > w.skip+casesShown
+	return w.fitting > w.skip && !w.full
+}
+
+// slowestCases keeps the slowest of the cases that are added.
+type slowestCases struct {
+	keep  int
+	cases []pipeline.ReportCase
+}
+
+func (s *slowestCases) add(c pipeline.ReportCase) {
+	if s.cases = append(s.cases, c); len(s.cases) == 2*s.keep {
+		s.cases = s.sorted()
+	}
+}
+
+func (s *slowestCases) sorted() []pipeline.ReportCase {
+	slices.SortStableFunc(s.cases, func(a, b pipeline.ReportCase) int { return cmp.Compare(b.Duration, a.Duration) })
+	return s.cases[:min(s.keep, len(s.cases))]
 }
 
 // readStored reads a stored report, one case and one file of source at a time,

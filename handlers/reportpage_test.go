@@ -41,17 +41,19 @@ func TestReportPage(t *testing.T) {
 	s.AddExecution(pipeline.Execution{ID: "x", Repo: repo, Trigger: pipeline.Trigger{SHA: strings.Repeat("ab", 20)}})
 	cases := []pipeline.ReportCase{
 		{Name: "TestA", Status: pipeline.CaseFailed, Message: "want <b>, got <i>", File: "a_test.go", Line: 7},
-		{Name: "TestB", Status: pipeline.CaseError}, {Name: "TestC", Suite: "slow", Status: pipeline.CaseSucceeded}, {Name: "TestD", Status: pipeline.CaseSkipped},
+		{Name: "TestB", Status: pipeline.CaseError}, {Name: "TestC", Suite: "slow", Status: pipeline.CaseSucceeded, Duration: time.Minute}, {Name: "TestD", Status: pipeline.CaseSkipped, Duration: time.Second},
 	}
 	var many []pipeline.ReportCase
 	for i := range 250 {
-		many = append(many, pipeline.ReportCase{Name: fmt.Sprintf("Test%03d", i), Status: pipeline.CaseSucceeded})
+		many = append(many, pipeline.ReportCase{Name: fmt.Sprintf("Test%03d", i), Status: pipeline.CaseSucceeded, Duration: time.Duration(i)})
 	}
 	const arn = "arn:aws:codebuild:eu-west-1:1:report-group/x"
 	coverage := storedReport(t, s, "cover", nil, `,"sources":[{"path":"main.go","lines":{"covered":3,"missed":1}},{"path":"util.go","lines":{"covered":0,"missed":2}}]`)
 	coverage.Kind = "CODE_COVERAGE"
+	first := storedReport(t, s, arn, cases, "")
+	first.NewKeys, first.FlakyKeys, first.Failed, first.Skipped = []string{cases[0].Key()}, []string{cases[1].Key(), cases[2].Key()}, 2, 1
 	s.AddBuild(pipeline.Build{ID: "b", Execution: "x", Number: 4, Status: pipeline.BuildSucceeded, Reports: []pipeline.Report{
-		storedReport(t, s, arn, cases, ""), storedReport(t, s, "many", many, ""), coverage, {Name: "lost", Kind: pipeline.ReportTest},
+		first, storedReport(t, s, "many", many, ""), coverage, {Name: "lost", Kind: pipeline.ReportTest},
 	}})
 	for i, bad := range [][]string{{cases[0].Key()}, {cases[0].Key(), cases[1].Key()}, nil} {
 		p := pipeline.ReportPoint{Build: "b", SHA: fmt.Sprintf("%040d", i), On: "branch/main", At: time.Unix(int64(i), 0), Trusted: true}
@@ -66,18 +68,23 @@ func TestReportPage(t *testing.T) {
 		{"all cases, the bad ones first as they are stored", at, "TestA TestB TestC TestD", []string{"want &lt;b&gt;, got &lt;i&gt;", "a_test.go:7", "bad in 2 of the last 3 reports", "bad in 1 of the last 3 reports"}},
 		{"the bad ones", at + "?status=bad", "TestA TestB", nil},
 		{"the skipped ones", at + "?status=skipped", "TestD", nil},
+		{"new failures", at + "?status=new", "TestA", []string{"new failure", "New failures <span class=\"count\">1</span>"}},
+		{"known flaky among the bad ones", at + "?status=flaky", "TestB", []string{"known flaky"}},
+		{"the slowest first", at + "?order=slowest", "TestC TestD TestA TestB", []string{"1 min 00 s"}},
+		{"the slowest of the bad ones", at + "?order=slowest&status=bad&q=test", "TestA TestB", []string{"?order=slowest&amp;q=test&amp;status=skipped", "?q=test&amp;status=bad"}},
 		{"by name", at + "?q=testc", "TestC", []string{"slow"}},
 		{"by suite", at + "?q=SLOW", "TestC", nil},
 		{"nothing fits", at + "?q=zzz", "", []string{"Nothing fits"}},
 		{"one case and its past", at + "?case=" + cases[1].Key(), "TestB", []string{"In the last reports", "Not bad", "Failed"}},
 		{"a page", "/builds/b/reports/many?from=200", "Test200", []string{"Test249", "Newest"}},
+		{"a page of the slowest", "/builds/b/reports/many?from=100&order=slowest", "Test149", []string{"Test050", "from=200"}},
 		{"coverage by file", "/builds/b/reports/cover", "main.go util.go", []string{"75.0% lines", "0.0% lines"}},
 		{"coverage of a file", "/builds/b/reports/cover?q=util", "util.go", nil},
 		{"one that was not kept", "/builds/b/reports/lost", "", []string{"was not kept"}},
 	} {
 		status, _, body := answer(t, request(t, "GET", s.URL+tt.path))
 		shown := namesOn(body)
-		if tt.name == "a page" {
+		if strings.HasPrefix(tt.name, "a page") {
 			shown, _, _ = strings.Cut(shown, " ")
 		}
 		if status != 200 || shown != tt.shown {
@@ -93,7 +100,7 @@ func TestReportPage(t *testing.T) {
 	if n := strings.Count(body, "<code>Test"); n != 100 || !strings.Contains(body, "/builds/b/reports/many?from=100") {
 		t.Errorf("the first page has %d cases, want 100 and a way on", n)
 	}
-	for path, want := range map[string]int{"/builds/b/reports/none": 404, "/builds/none/reports/x": 404, at + "?from=-1": 400, at + "?q=" + strings.Repeat("x", 300): 400} {
+	for path, want := range map[string]int{"/builds/b/reports/none": 404, "/builds/none/reports/x": 404, at + "?from=-1": 400, at + "?status=odd": 400, at + "?order=odd": 400, "/builds/b/reports/many?order=slowest&from=901": 400, at + "?q=" + strings.Repeat("x", 300): 400} {
 		if status, _, _ := answer(t, request(t, "GET", s.URL+path)); status != want {
 			t.Errorf("%.60s: got %d, want %d", path, status, want)
 		}

@@ -59,11 +59,14 @@ type Report struct {
 	Problems     []string `json:"problems,omitempty"`
 	ProblemCount int      `json:"problem_count,omitempty"`
 	// BadKeys tell the cases that failed or broke, as ReportCase.Key does; the
-	// first 500. NewBad of them weren't bad in the report before, Flaky of them
-	// change without a reason; both are 0 until a server has weighed the report.
-	BadKeys []string `json:"bad_keys,omitempty"`
-	NewBad  int64    `json:"new_bad,omitempty"`
-	Flaky   int64    `json:"flaky,omitempty"`
+	// first 500. NewBad of them, those of NewKeys, weren't bad in the report before;
+	// Flaky of them, those of FlakyKeys, change without a reason. There are none
+	// until a server has weighed the report.
+	BadKeys   []string `json:"bad_keys,omitempty"`
+	NewKeys   []string `json:"new_keys,omitempty"`
+	FlakyKeys []string `json:"flaky_keys,omitempty"`
+	NewBad    int64    `json:"new_bad,omitempty"`
+	Flaky     int64    `json:"flaky,omitempty"`
 	// Before are the lines of the report before; zero: there is none.
 	Before Coverage `json:"lines_before,omitzero"`
 	// Bad are the first cases that failed or broke; a bounded list.

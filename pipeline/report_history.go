@@ -38,7 +38,7 @@ type ReportPoint struct {
 
 // Point is what the history keeps of a report of the execution's build.
 func (r Report) Point(x Execution, build string, at time.Time) ReportPoint {
-	r.Bad, r.Problems, r.Stored = nil, nil, nil
+	r.Bad, r.Problems, r.Stored, r.NewKeys, r.FlakyKeys = nil, nil, nil, nil, nil
 	return ReportPoint{Report: r, Build: build, SHA: x.Trigger.SHA, On: x.Trigger.Name(), Trusted: x.Trigger.Trusted, At: at}
 }
 
@@ -59,7 +59,7 @@ func (r *Report) NoteBad(c ReportCase) {
 // its group, the newest first. It is compared with the report before it of the
 // same branch or pull request, else of the pull request's base.
 func (r *Report) Weigh(x Execution, past []ReportPoint) {
-	r.NewBad, r.Flaky, r.Before = 0, 0, Coverage{}
+	r.NewKeys, r.FlakyKeys, r.NewBad, r.Flaky, r.Before = nil, nil, 0, 0, Coverage{}
 	if r.Status == ReportIncomplete {
 		return
 	}
@@ -68,22 +68,20 @@ func (r *Report) Weigh(x Execution, past []ReportPoint) {
 		r.Before = before.Lines
 		for _, key := range r.BadKeys {
 			if !slices.Contains(before.BadKeys, key) {
-				r.NewBad++
+				r.NewKeys = append(r.NewKeys, key)
 			}
 		}
 	}
 	now := r.Point(x, "", time.Time{})
-	for i, key := range r.BadKeys {
-		flaky := isFlaky(key, now, past)
-		if flaky {
-			r.Flaky++
-		}
-		for n := range r.Bad {
-			if flaky && i < maxBadKeys && r.Bad[n].Key() == key {
-				r.Bad[n].Flaky = true
-			}
+	for _, key := range r.BadKeys {
+		if isFlaky(key, now, past) {
+			r.FlakyKeys = append(r.FlakyKeys, key)
 		}
 	}
+	for n := range r.Bad {
+		r.Bad[n].Flaky = slices.Contains(r.FlakyKeys, r.Bad[n].Key())
+	}
+	r.NewBad, r.Flaky = int64(len(r.NewKeys)), int64(len(r.FlakyKeys))
 }
 
 func comparedWith(x Execution, past []ReportPoint) *ReportPoint {

@@ -54,6 +54,9 @@ func TestReportsAreWeighedAgainstTheirHistory(t *testing.T) {
 			if now.NewBad != tt.new || now.Flaky != tt.flaky || now.Bad[0].Flaky != (tt.flaky == 1) {
 				t.Errorf("got %d new, %d flaky, want %d, %d; %+v", now.NewBad, now.Flaky, tt.new, tt.flaky, now.Bad)
 			}
+			if p := now.Point(tt.x, "b", time.Unix(1, 0)); int64(len(now.NewKeys)) != tt.new || int64(len(now.FlakyKeys)) != tt.flaky || len(p.NewKeys)+len(p.FlakyKeys) > 0 {
+				t.Errorf("new %v, flaky %v, in the history %v, %v", now.NewKeys, now.FlakyKeys, p.NewKeys, p.FlakyKeys)
+			}
 		})
 	}
 }

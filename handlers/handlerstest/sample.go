@@ -116,7 +116,8 @@ func (s *State) addGood(at time.Time) {
 	}
 	s.AddBuild(pipeline.Build{
 		Reports: []pipeline.Report{{
-			Name: "crane-unit", Format: "JUNITXML", Kind: pipeline.ReportTest, Status: pipeline.ReportFailed, Files: 1, Total: 5, Passed: 4, Failed: 1, Stored: &stored,
+			Name: "crane-unit", Format: "JUNITXML", Kind: pipeline.ReportTest, Status: pipeline.ReportFailed, Files: 1, Total: 5, Passed: 3, Failed: 1, Stored: &stored,
+			Skipped: 1, BadKeys: []string{hook}, NewKeys: []string{hook}, NewBad: 1, FlakyKeys: []string{hook}, Flaky: 1,
 			Bad: []pipeline.ReportCase{{Name: "TestHook", Prefix: "crane", Status: pipeline.CaseFailed, Message: "<script>alert(2)</script>", File: "hook_test.go", Line: 12}},
 		}},
 		V: 1, ID: GoodBuild, Execution: x.ID, Stage: "Build", Action: "Build", Attempt: 1, Number: 40, Project: x.Project, Repo: "harbour/crane", SHA: x.Trigger.SHA, Ref: x.Trigger.Ref,

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/slipway-ci/slipway/pipeline"
@@ -17,6 +18,7 @@ type Report struct {
 
 	Case           string // the key of the only case that is shown
 	Status, Search string // what was asked for
+	Slowest        bool   // the slowest first
 	Cases          []ReportCase
 	Sources        []Source
 	// Past is the case's way through the reports of its group, the newest first.
@@ -31,13 +33,67 @@ func (p *Pages) Report(v Report) ([]byte, error) { return p.render("cases", v) }
 type ReportCase struct {
 	pipeline.ReportCase
 	ID string // its key
+	// New: it was not bad in the report before.
+	New bool
 	// Often says how often it was bad lately; empty: it wasn't.
 	Often string
 }
 
-// Bad reports whether the case failed or broke.
-func (c ReportCase) Bad() bool {
-	return c.Status == pipeline.CaseFailed || c.Status == pipeline.CaseError
+// CaseOf is a case with what its report has been found to say of it.
+func CaseOf(c pipeline.ReportCase, r pipeline.Report) ReportCase {
+	key := c.Key()
+	c.Flaky = slices.Contains(r.FlakyKeys, key)
+	return ReportCase{ReportCase: c, ID: key, New: slices.Contains(r.NewKeys, key)}
+}
+
+// Tab is one choice of a report's cases.
+type Tab struct {
+	Name    string
+	Count   int64
+	Href    string
+	Current bool
+}
+
+// At is the address of the report.
+func (v Report) At() string {
+	return "/builds/" + url.PathEscape(v.Build.ID) + "/reports/" + url.PathEscape(v.Report.Name)
+}
+
+// Tabs are the choices that the report has cases for.
+func (v Report) Tabs() []Tab {
+	r := v.Report
+	var out []Tab
+	for _, t := range []struct {
+		name, status string
+		count        int64
+	}{{"All", "", r.Total}, {"Failed", "bad", r.Failed + r.Errors}, {"New failures", "new", int64(len(r.NewKeys))}, {"Known flaky", "flaky", int64(len(r.FlakyKeys))}, {"Skipped", "skipped", r.Skipped}} {
+		current := t.status == v.Status
+		if t.count > 0 || current || t.status == "" {
+			out = append(out, Tab{t.name, t.count, v.with(t.status, v.Slowest), current})
+		}
+	}
+	return out
+}
+
+// Order leads to the same cases in the other order.
+func (v Report) Order() string { return v.with(v.Status, !v.Slowest) }
+
+// with is the page's address with another choice and the same search.
+func (v Report) with(status string, slowest bool) string {
+	q := url.Values{}
+	if status != "" {
+		q.Set("status", status)
+	}
+	if slowest {
+		q.Set("order", "slowest")
+	}
+	if v.Search != "" {
+		q.Set("q", v.Search)
+	}
+	if len(q) == 0 {
+		return v.At()
+	}
+	return v.At() + "?" + q.Encode()
 }
 
 // Source is how much of one file is covered, as it is stored.
