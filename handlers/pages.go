@@ -251,6 +251,10 @@ func (s *Server) buildPage(c *gin.Context) {
 	if b.Deployment != "" {
 		title = b.Deployment
 	}
+	if v.Source, err = s.sourceOf(c.Request.Context(), b); err != nil {
+		s.failPage(c, err)
+		return
+	}
 	v.Frame = s.frame(c, title)
 	if s.Debugging != nil && b.Failure != nil && b.Failure.Command != "" {
 		_, err := s.debuggable(c.Request.Context(), b)

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,6 +86,9 @@ func (s *Server) viewReport(c *gin.Context) (ui.Report, error) {
 	}
 	if want.skip > 0 {
 		v.Newer = pageFrom(c, 0)
+	}
+	if v.Source, err = s.sourceOf(c.Request.Context(), b); err != nil {
+		return v, err
 	}
 	return v, s.pastOf(c, &v)
 }
@@ -242,19 +246,25 @@ func eachOf[T any](d *json.Decoder, see func(T) bool) (more bool, err error) {
 	return true, err
 }
 
+// sourceOf is what a build was made of; of one that belongs to no execution, or
+// that has outlived it, nothing is known.
+func (s *Server) sourceOf(ctx context.Context, b pipeline.Build) (ui.BuildSource, error) {
+	if b.Execution == "" {
+		return ui.BuildSource{}, nil
+	}
+	x, err := s.Executions.Execution(ctx, b.Execution)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		err = nil
+	}
+	return ui.SourceOf(x, b), err
+}
+
 // pastOf tells how the shown cases went in the reports of the group before.
 // Reports of builds that belong to no execution have no history.
 func (s *Server) pastOf(c *gin.Context, v *ui.Report) error {
-	if v.Build.Execution == "" {
+	ctx, repo := c.Request.Context(), v.Source.Execution.Repo
+	if repo.ID == "" {
 		return nil
-	}
-	ctx := c.Request.Context()
-	repo, err := s.executionRepo(ctx, v.Build.Execution)
-	if errors.Is(err, pipeline.ErrNotFound) {
-		return nil // it has expired before its build
-	}
-	if err != nil {
-		return err
 	}
 	g, past, err := s.ReportGroups.ReportGroup(ctx, repo.Forge, repo.FullName(), v.Report.Name)
 	if err == nil {

@@ -37,11 +37,11 @@ func namesOn(body string) string {
 
 func TestReportPage(t *testing.T) {
 	s := handlerstest.New(t, openReading)
-	repo := forge.Repo{Forge: "github", ID: "1", Owner: "octo", Name: "app"}
+	repo := forge.Repo{Forge: "github", ID: "1", Owner: "octo", Name: "app", WebURL: "https://github.com/octo/app"}
 	s.AddExecution(pipeline.Execution{ID: "x", Repo: repo, Trigger: pipeline.Trigger{SHA: strings.Repeat("ab", 20)}})
 	cases := []pipeline.ReportCase{
-		{Name: "TestA", Status: pipeline.CaseFailed, Message: "want <b>, got <i>", File: "a_test.go", Line: 7},
-		{Name: "TestB", Status: pipeline.CaseError}, {Name: "TestC", Suite: "slow", Status: pipeline.CaseSucceeded, Duration: time.Minute}, {Name: "TestD", Status: pipeline.CaseSkipped, Duration: time.Second},
+		{Name: "TestA", Status: pipeline.CaseFailed, Message: "want <b>, got <i>", File: "a_test.go", Line: 7, Located: true},
+		{Name: "TestB", Status: pipeline.CaseError, File: "/tmp/gone.go", Line: 3}, {Name: "TestC", Suite: "slow", Status: pipeline.CaseSucceeded, Duration: time.Minute}, {Name: "TestD", Status: pipeline.CaseSkipped, Duration: time.Second},
 	}
 	var many []pipeline.ReportCase
 	for i := range 250 {
@@ -52,7 +52,7 @@ func TestReportPage(t *testing.T) {
 	coverage.Kind = "CODE_COVERAGE"
 	first := storedReport(t, s, arn, cases, "")
 	first.NewKeys, first.FlakyKeys, first.Failed, first.Skipped = []string{cases[0].Key()}, []string{cases[1].Key(), cases[2].Key()}, 2, 1
-	s.AddBuild(pipeline.Build{ID: "b", Execution: "x", Number: 4, Status: pipeline.BuildSucceeded, Reports: []pipeline.Report{
+	s.AddBuild(pipeline.Build{ID: "b", Execution: "x", SHA: "5ha", Number: 4, Status: pipeline.BuildSucceeded, Reports: []pipeline.Report{
 		first, storedReport(t, s, "many", many, ""), coverage, {Name: "lost", Kind: pipeline.ReportTest},
 	}})
 	for i, bad := range [][]string{{cases[0].Key()}, {cases[0].Key(), cases[1].Key()}, nil} {
@@ -65,7 +65,7 @@ func TestReportPage(t *testing.T) {
 		name, path, shown string
 		want              []string
 	}{
-		{"all cases, the bad ones first as they are stored", at, "TestA TestB TestC TestD", []string{"want &lt;b&gt;, got &lt;i&gt;", "a_test.go:7", "bad in 2 of the last 3 reports", "bad in 1 of the last 3 reports"}},
+		{"all cases, the bad ones first as they are stored", at, "TestA TestB TestC TestD", []string{"want &lt;b&gt;, got &lt;i&gt;", `<a href="https://github.com/octo/app/blob/5ha/a_test.go#L7" rel="nofollow noreferrer">a_test.go:7</a>`, "<code>/tmp/gone.go:3</code>", "bad in 2 of the last 3 reports", "bad in 1 of the last 3 reports"}},
 		{"the bad ones", at + "?status=bad", "TestA TestB", nil},
 		{"the skipped ones", at + "?status=skipped", "TestD", nil},
 		{"new failures", at + "?status=new", "TestA", []string{"new failure", "New failures <span class=\"count\">1</span>"}},

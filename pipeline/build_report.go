@@ -86,6 +86,8 @@ type ReportCase struct {
 	Message  string        `json:"message,omitempty"`
 	File     string        `json:"file,omitempty"`
 	Line     int           `json:"line,omitempty"`
+	// Located: File is a file of the build's source.
+	Located bool `json:"located,omitempty"`
 	// Flaky: it was good and bad before without a reason.
 	Flaky bool `json:"flaky,omitempty"`
 }

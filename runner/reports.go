@@ -224,16 +224,14 @@ func readReportFile(root *os.Root, reader *report.Reader, file reportFile) bool 
 
 // keepReport stores a report and is what of it the build's record keeps.
 func (r *build) keepReport(ctx context.Context, root *os.Root, full report.Report) pipeline.Report {
-	for i := range full.Cases {
-		full.Cases[i].File = r.inSource(full.Cases[i].File)
-	}
+	r.locate(root, full.Cases)
 	kept := full.Report
 	for _, c := range full.Cases {
 		if c.Status != pipeline.CaseFailed && c.Status != pipeline.CaseError {
 			continue
 		}
 		kept.NoteBad(c.ReportCase)
-		r.annotateCase(root, c.ReportCase)
+		r.annotateCase(c.ReportCase)
 		if len(kept.Bad) < maxBad {
 			bad := c.ReportCase
 			bad.Message = strings.ToValidUTF8(bad.Message[:min(len(bad.Message), maxBadMessage)], "")
@@ -262,16 +260,33 @@ func (r *build) inSource(name string) string {
 	return name
 }
 
+// locate makes the files of cases relative to the source, and notes which of
+// them are there.
+func (r *build) locate(root *os.Root, cases []report.Case) {
+	there := map[string]bool{}
+	for i := range cases {
+		c := &cases[i]
+		c.File = r.inSource(c.File)
+		name := path.Clean(c.File)
+		if c.File == "" || !filepath.IsLocal(name) {
+			continue
+		}
+		if _, known := there[name]; !known {
+			info, err := fs.Stat(root.FS(), name)
+			there[name] = err == nil && info.Mode().IsRegular()
+		}
+		if c.Located = there[name]; c.Located {
+			c.File = name
+		}
+	}
+}
+
 // annotateCase points at a case that failed, if its place is in the source.
-func (r *build) annotateCase(root *os.Root, c pipeline.ReportCase) {
-	name := path.Clean(c.File)
-	if c.Line <= 0 || c.File == "" || !filepath.IsLocal(name) || len(r.outcome.Annotations) == maxAnnotations {
+func (r *build) annotateCase(c pipeline.ReportCase) {
+	if c.Line <= 0 || !c.Located || len(r.outcome.Annotations) == maxAnnotations {
 		return
 	}
-	if info, err := fs.Stat(root.FS(), name); err != nil || !info.Mode().IsRegular() {
-		return
-	}
-	a := forge.Annotation{Path: name, StartLine: c.Line, EndLine: c.Line, Level: "failure", Title: c.Name, Message: c.Message}
+	a := forge.Annotation{Path: c.File, StartLine: c.Line, EndLine: c.Line, Level: "failure", Title: c.Name, Message: c.Message}
 	if a.Message == "" {
 		a.Message = "the test ended as " + string(c.Status)
 	}

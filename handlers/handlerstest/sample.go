@@ -38,7 +38,7 @@ func (s *State) AddSamples(now time.Time) {
 }
 
 func sampleRepo() forge.Repo {
-	return forge.Repo{Forge: "github", ID: "42", Owner: "harbour", Name: "crane", DefaultBranch: "main"}
+	return forge.Repo{Forge: "github", ID: "42", Owner: "harbour", Name: "crane", DefaultBranch: "main", WebURL: "https://github.example.com/harbour/crane"}
 }
 
 // sampleBoard is as the samples' executions left it.
@@ -96,7 +96,7 @@ func (s *State) addGood(at time.Time) {
 		{Name: "Deploy", Status: pipeline.Succeeded, Attempt: 1, Kind: pipeline.DeployJob, Job: GoodDeployment, QueuedAt: at.Add(44 * time.Second), StartedAt: at.Add(45 * time.Second), EndedAt: at.Add(64 * time.Second)}}}
 	s.AddExecution(x)
 	report := []byte(`{"v":1,"name":"crane-unit","cases":[
-		{"name":"TestHook","prefix":"crane","status":"FAILED","message":"hook_test.go:12: got 3 t, want 4 t\n<script>alert(2)</script>","file":"hook_test.go","line":12,"duration_ns":31000000},
+		{"name":"TestHook","prefix":"crane","status":"FAILED","message":"hook_test.go:12: got 3 t, want 4 t\n<script>alert(2)</script>","file":"hook_test.go","line":12,"located":true,"duration_ns":31000000},
 		{"name":"TestLift","prefix":"crane","status":"SUCCEEDED","duration_ns":1200000000},{"name":"TestSwing","prefix":"crane","status":"SUCCEEDED"},
 		{"name":"TestLower","prefix":"crane","status":"SUCCEEDED"},{"name":"TestStorm","prefix":"crane","suite":"weather","status":"SKIPPED"}]}`)
 	hook := pipeline.ReportCase{Name: "TestHook", Prefix: "crane"}.Key()
@@ -118,7 +118,7 @@ func (s *State) addGood(at time.Time) {
 		Reports: []pipeline.Report{{
 			Name: "crane-unit", Format: "JUNITXML", Kind: pipeline.ReportTest, Status: pipeline.ReportFailed, Files: 1, Total: 5, Passed: 3, Failed: 1, Stored: &stored,
 			Skipped: 1, BadKeys: []string{hook}, NewKeys: []string{hook}, NewBad: 1, FlakyKeys: []string{hook}, Flaky: 1,
-			Bad: []pipeline.ReportCase{{Name: "TestHook", Prefix: "crane", Status: pipeline.CaseFailed, Message: "<script>alert(2)</script>", File: "hook_test.go", Line: 12}},
+			Bad: []pipeline.ReportCase{{Name: "TestHook", Prefix: "crane", Status: pipeline.CaseFailed, Message: "<script>alert(2)</script>", File: "hook_test.go", Line: 12, Located: true}},
 		}},
 		V: 1, ID: GoodBuild, Execution: x.ID, Stage: "Build", Action: "Build", Attempt: 1, Number: 40, Project: x.Project, Repo: "harbour/crane", SHA: x.Trigger.SHA, Ref: x.Trigger.Ref,
 		Image: "golang:1.26", Runner: "runner-1", Status: pipeline.BuildSucceeded, StartedAt: at.Add(4 * time.Second), EndedAt: at.Add(44 * time.Second), Artifacts: built, Exported: map[string]string{"VERSION": "1.4.0"},

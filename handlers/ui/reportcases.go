@@ -13,6 +13,7 @@ import (
 type Report struct {
 	Frame
 	Build  pipeline.Build
+	Source BuildSource
 	Report pipeline.Report
 	Group  string // path of its group's history; empty: there is none
 
@@ -94,6 +95,30 @@ func (v Report) with(status string, slowest bool) string {
 		return v.At()
 	}
 	return v.At() + "?" + q.Encode()
+}
+
+// BuildSource is what a build was made of; zero: nobody knows.
+type BuildSource struct {
+	Execution pipeline.Execution
+	sha       string
+}
+
+// SourceOf is the source of the execution's build. Bitbucket Cloud keeps the
+// commits of a fork's pull request in the fork only, of which no page is known.
+func SourceOf(x pipeline.Execution, b pipeline.Build) BuildSource {
+	s := BuildSource{x, b.SHA}
+	if p := x.Trigger.Pull; p != nil && !p.Internal() && x.Repo.Forge == "bitbucket" {
+		s.sha = ""
+	}
+	return s
+}
+
+// Page is the address of the case's place at its forge; empty: there is none.
+func (s BuildSource) Page(c pipeline.ReportCase) string {
+	if !c.Located {
+		return ""
+	}
+	return s.Execution.Repo.FileURL(s.sha, c.File, c.Line)
 }
 
 // Source is how much of one file is covered, as it is stored.

@@ -139,7 +139,8 @@ type Problem struct {
 type Build struct {
 	Frame
 	pipeline.Build
-	Log Window
+	Log    Window
+	Source BuildSource
 	// Groups are the lines of Log by phase.
 	Groups []Group
 	Page   Paging

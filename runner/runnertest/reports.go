@@ -93,6 +93,9 @@ func testReports(t *testing.T, s Setup) {
 			if len(o.Annotations) != tt.annotated || tt.annotated == 1 && (o.Annotations[0].Path != "src/c_test.go" || o.Annotations[0].StartLine != 7) {
 				t.Errorf("got annotations %+v", o.Annotations)
 			}
+			if n := strings.Count(string(sink.Bytes(runner.ReportArtifact+"app-unit")), `"located": true`); n != tt.annotated && strings.Contains(reported(b), "app-unit") {
+				t.Errorf("%d cases are in files of the source, want %d", n, tt.annotated)
+			}
 			for _, r := range b.Reports {
 				stored := string(sink.Bytes(runner.ReportArtifact + r.Name))
 				if r.Stored == nil || !strings.Contains(stored, `"status": "`+string(r.Status)) || strings.Contains(stored, "hunter22") || !strings.Contains(sink.Text(), "Report "+r.String()) {
