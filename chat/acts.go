@@ -175,11 +175,16 @@ func (t *talk) start(ctx context.Context, want pipeline.PullRun, reaction string
 	if d.Decision != pipeline.DecisionStarted {
 		return outcome{}, refuse("%s", d.Reason)
 	}
+	return t.running(d, reaction), nil
+}
+
+// running says what was started for the head.
+func (t *talk) running(d pipeline.Decision, reaction string) outcome {
 	var links []string
 	for _, id := range d.Executions {
 		links = append(links, fmt.Sprintf("[%s](%s)", id[:min(8, len(id))], t.Link(id)))
 	}
-	return outcome{reaction: reaction, executions: d.Executions, text: fmt.Sprintf("Running for %s: %s.", pipeline.ShortSHA(t.pr.HeadSHA), strings.Join(links, ", "))}, nil
+	return outcome{reaction: reaction, executions: d.Executions, text: fmt.Sprintf("Running for %s: %s.", pipeline.ShortSHA(t.pr.HeadSHA), strings.Join(links, ", "))}
 }
 
 func retest(ctx context.Context, t *talk, c Command) (outcome, error) {

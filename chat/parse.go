@@ -34,6 +34,11 @@ type Command struct {
 	Args      []string
 	Flags     map[string]string
 	Variables map[string]string
+	// Custom is set where the repository's own pipelines may know the command:
+	// the line without the prefix. Unknown is what its author is told if they
+	// don't; nil: nothing, it is somebody else's.
+	Custom  string
+	Unknown error
 }
 
 // Problem is a line that was meant as a command and can't be understood.
@@ -52,9 +57,9 @@ var (
 	compatForm = regexp.MustCompile(`(?i)^/codebuild_run\(([0-9a-f]{40}|[0-9a-f]{64})\)$`)
 )
 
-// Parse reads the commands of a comment. Names that nobody here knows are
-// passed over, unless written as "/slipway NAME"; with prefixOnly only such
-// lines are read at all. It expands nothing: words are what was written.
+// Parse reads the commands of a comment. Of names that are in no table, up to
+// 10 are left to the repository's own pipelines; with prefixOnly only lines
+// that begin with "/slipway NAME" are read at all. It expands nothing: words are what was written.
 func Parse(body string, prefixOnly bool) ([]Command, []Problem, error) {
 	if len(body) > bodyLimitBytes || !utf8.ValidString(body) {
 		return nil, nil, fmt.Errorf("%w: it is longer than %d KiB or no text", ErrRefused, bodyLimitBytes>>10)
@@ -63,19 +68,26 @@ func Parse(body string, prefixOnly bool) ([]Command, []Problem, error) {
 	var commands []Command
 	var problems []Problem
 	seen := map[string]bool{}
+	custom := 0
 	for _, l := range visible(body) {
 		if seen[l.text] {
 			continue
 		}
 		seen[l.text] = true
 		c, err := parseLine(l, prefixOnly)
+		if c != nil && c.Custom != "" {
+			if custom++; custom <= commandsLimit {
+				commands = append(commands, *c)
+			}
+			continue
+		}
 		switch {
 		case err != nil:
 			problems = append(problems, Problem{Line: l.number, Text: cut(l.text), Message: err.Error()})
 		case c != nil:
 			commands = append(commands, *c)
 		}
-		if len(commands)+len(problems) > commandsLimit {
+		if len(commands)+len(problems)-min(custom, commandsLimit) > commandsLimit {
 			return nil, nil, fmt.Errorf("%w: it has more than %d commands", ErrRefused, commandsLimit)
 		}
 	}
@@ -95,12 +107,12 @@ func parseLine(l line, prefixOnly bool) (*Command, error) {
 	}
 	spec := Lookup(strings.ToLower(name))
 	switch {
-	case !prefixed && (prefixOnly || spec == nil):
+	case !prefixed && prefixOnly:
 		return nil, nil
-	case name == "":
+	case prefixed && name == "":
 		spec, rest = Lookup("help"), ""
 	case spec == nil:
-		return nil, unknown(strings.ToLower(name))
+		return customLine(l, name, rest, prefixed)
 	}
 	if utf8.RuneCountInString(l.text) > lineLimitRunes {
 		return nil, fmt.Errorf("the line is longer than %d characters", lineLimitRunes)
@@ -114,6 +126,21 @@ func parseLine(l line, prefixOnly bool) (*Command, error) {
 		return nil, fmt.Errorf("%w; usage: `%s`", err, spec.Usage())
 	}
 	return c, nil
+}
+
+// customLine is a line whose name is in no table.
+func customLine(l line, name, rest string, prefixed bool) (*Command, error) {
+	var none error
+	if prefixed {
+		none = unknown(strings.ToLower(name))
+	}
+	if !nameForm.MatchString(strings.ToLower(name)) || utf8.RuneCountInString(l.text) > lineLimitRunes {
+		return nil, none
+	}
+	return &Command{
+		Line: l.number, Text: l.text, Spec: &Spec{Name: strings.ToLower(name), Who: Tester},
+		Custom: strings.TrimRight("/"+name+" "+rest, " \t"), Unknown: none,
+	}, nil
 }
 
 func cutWord(s string) (word, rest string) {

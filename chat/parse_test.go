@@ -23,6 +23,12 @@ func brief(commands []Command, problems []Problem) []string {
 				words = append(words, k+":"+v)
 			}
 		}
+		if c.Custom != "" {
+			words[0] += ": " + c.Custom
+		}
+		if c.Unknown != nil {
+			words[0] += " ? " + c.Unknown.Error()
+		}
 		out = append(out, strings.Join(words, " "))
 	}
 	for _, p := range problems {
@@ -56,9 +62,12 @@ func TestParse(t *testing.T) {
 		{"preformatted", "<pre>\n/test\n</pre>\n<code class=x>\n/test\n</CODE>\n/status", []string{"status"}},
 		{"details count", "<details>\n\n/test\n\n</details>", []string{"test"}},
 		{"twice the same", "/test\n/test\n/status", []string{"test", "status"}},
-		{"an unknown name is somebody else's", "/lgtm\n/label bug\n/path/to/file\n//test\n/", nil},
-		{"an unknown name that is meant for us", "/slipway tset", []string{"? there is no command \"tset\"; did you mean `/test`?"}},
-		{"and one that is near nothing", "/slipway frobnicate", []string{"? there is no command \"frobnicate\"; `/help` lists them"}},
+		{"an unknown name may be a pipeline's", "/lgtm\n/label  bug \n/path/to/file\n//test\n/", []string{"lgtm: /lgtm", "label: /label bug"}},
+		{"at most ten of them", strings.Repeat("/test\n", 1) + "/aa\n/bb\n/cc\n/dd\n/ee\n/ff\n/gg\n/hh\n/ii\n/jj\n/kk\n/status",
+			[]string{"test", "aa: /aa", "bb: /bb", "cc: /cc", "dd: /dd", "ee: /ee", "ff: /ff", "gg: /gg", "hh: /hh", "ii: /ii", "jj: /jj", "status"}},
+		{"an unknown name that is meant for us", "/slipway tset now", []string{"tset: /tset now ? there is no command \"tset\"; did you mean `/test`?"}},
+		{"and one that is near nothing", "/slipway frobnicate", []string{"frobnicate: /frobnicate ? there is no command \"frobnicate\"; `/help` lists them"}},
+		{"and one that can't be a name", "/slipway +1", []string{"? that is no command; `/help` lists them"}},
 		{"flags", `/approve go-live --sha=abc1234 -m "ship \"it\"" --run 12`, []string{`approve go-live -m=ship "it" -run=12 -sha=abc1234`}},
 		{"variables", `/deploy prod REGION=eu LEVEL="a b"`, []string{"deploy prod REGION:eu LEVEL:a b"}},
 		{"nothing is expanded", "/test $HOME `id` *.go ~root {a,b}", []string{"test $HOME `id` *.go ~root {a,b}"}},

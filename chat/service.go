@@ -133,11 +133,12 @@ func (s *Service) Comment(ctx context.Context, on pipeline.Steering, d pipeline.
 	if err != nil {
 		return t.unable(err)
 	}
+	done = slices.DeleteFunc(done, func(r result) bool { return r.Passed })
+	if len(done)+len(problems) == 0 {
+		return ignored("the comment has no command"), nil
+	}
 	for _, p := range problems {
-		done = append(done, result{
-			Said:   fmt.Sprintf("%s was not understood: %s.", shown(p.Text), p.Message),
-			Reason: "not understood", Reaction: "confused",
-		})
+		done = append(done, notUnderstood(p.Text, p.Message))
 	}
 	if err := t.answer(ctx, done); err != nil {
 		return t.unable(err)
@@ -167,6 +168,7 @@ func (s *Service) MayRerun(ctx context.Context, e forge.Event) (why string, err 
 
 // result is what came of one line of a comment.
 type result struct {
+	Passed     bool     `json:"passed,omitempty"` // the line is somebody else's
 	Acted      bool     `json:"acted,omitempty"`
 	Said       string   `json:"said,omitempty"` // for the reply
 	Help       string   `json:"help,omitempty"` // for the comment that explains the commands
@@ -222,6 +224,10 @@ func (t *talk) actAll(ctx context.Context, commands []Command) ([]result, error)
 	return done, nil
 }
 
+func notUnderstood(text, why string) result {
+	return result{Said: fmt.Sprintf("%s was not understood: %s.", shown(text), why), Reason: "not understood", Reaction: "confused"}
+}
+
 // keep remembers what was done of a comment so far.
 func (t *talk) keep(ctx context.Context, key string, done []result) error {
 	data, err := json.Marshal(done)
@@ -261,6 +267,9 @@ func (t *talk) refused(c Command, reason string) result {
 
 // result does one command, but for its events, and says what comes of it.
 func (t *talk) result(ctx context.Context, c Command) (result, error) {
+	if c.Custom != "" {
+		return t.custom(ctx, c)
+	}
 	out, err := t.act(ctx, c)
 	if no, ok := errors.AsType[*refused](err); ok {
 		return t.refused(c, no.reason), nil

@@ -162,6 +162,9 @@ func (w *world) ReadAt(_ context.Context, _ string, at int64, limit int) ([]byte
 }
 
 func (w *world) StartPull(_ context.Context, _ pipeline.Delivery, _ forge.Event, _ forge.PullRequest, want pipeline.PullRun) (pipeline.Decision, error) {
+	if want.Comment != "" && !strings.HasPrefix(want.Comment, "/bench") {
+		return pipeline.Decision{Decision: pipeline.DecisionIgnored}, nil
+	}
 	w.runs = append(w.runs, want)
 	return pipeline.Decision{Decision: pipeline.DecisionStarted, Executions: []string{"new-execution"}}, w.refusal
 }
@@ -654,5 +657,45 @@ func TestTableIsWhole(t *testing.T) {
 		if acts[s.Name] == nil || !strings.Contains(Reference(), "`/"+s.Name) || s.Help == "" || s.Who == "" {
 			t.Errorf("%s: incomplete", s.Name)
 		}
+	}
+}
+
+// A repository's own commands: forges reference 5.4, on_comment.
+func TestCustomCommands(t *testing.T) {
+	tests := []struct {
+		name, body string
+		who        forge.User
+		change     func(*world)
+		run        string // the line that pipelines were asked for
+		said       string // in the reply; empty: there is none
+		decision   string
+	}{
+		{name: "known to a pipeline", body: "/bench fast", who: alice, run: "/bench fast", said: "Running for 1111111", decision: pipeline.DecisionStarted},
+		{name: "with our prefix", body: "/slipway bench fast", who: alice, run: "/bench fast", said: "Running for 1111111", decision: pipeline.DecisionStarted},
+		{name: "by the author", body: "/bench", who: rita, run: "/bench", said: "Running for 1111111", decision: pipeline.DecisionStarted},
+		{name: "somebody else's", body: "/lgtm", who: alice, decision: pipeline.DecisionIgnored},
+		{name: "beside one of ours", body: "/lgtm\n/status", who: alice, said: "Nothing has run", decision: pipeline.DecisionActed},
+		{name: "a stranger isn't answered", body: "/bench", who: eve, decision: pipeline.DecisionIgnored},
+		{name: "on a closed pull request", body: "/bench", who: alice, change: func(w *world) { w.pr.Closed = true }, decision: pipeline.DecisionIgnored},
+		{name: "a typing mistake with our prefix", body: "/slipway tset", who: alice, said: "did you mean `/test`?", decision: pipeline.DecisionIgnored},
+		{name: "on a stranger's pull request", body: "/bench", who: alice, change: func(w *world) {
+			w.refusal = &pipeline.Refusal{Code: pipeline.ValidationException, Msg: "the pull request is a stranger's"}
+		}, run: "/bench", said: "the pull request is a stranger's", decision: pipeline.DecisionIgnored},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld()
+			if tt.change != nil {
+				tt.change(w)
+			}
+			d, said := w.say(t, tt.who, tt.body)
+			run := ""
+			if len(w.runs) == 1 {
+				run = w.runs[0].Comment
+			}
+			if run != tt.run || d.Decision != tt.decision || !strings.Contains(said, tt.said) || tt.said == "" && len(w.comments)+len(w.reactions) > 0 {
+				t.Errorf("got %q, %+v, %q, %v", run, d, said, w.reactions)
+			}
+		})
 	}
 }

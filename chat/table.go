@@ -102,6 +102,8 @@ func Reference() string {
 	for _, s := range Commands {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", strings.ReplaceAll(s.Usage(), "|", `\|`), s.Who, s.Help)
 	}
+	b.WriteString("\nA repository can have more: those that its pipeline files name under [`on.comment`](pipeline-files.md#triggers). ")
+	b.WriteString("Other lines with a slash are somebody else's, and aren't answered.\n")
 	b.WriteString("\n`/codebuild_run(SHA)`, with the whole commit ID, is the same as `/ok-to-test SHA`.\n\n")
 	fmt.Fprintf(&b, "Words may be quoted with `'` or `\"`; nothing in them is expanded. A comment has at most %d commands and %d KiB, a line %d characters. ", commandsLimit, bodyLimitBytes>>10, lineLimitRunes)
 	b.WriteString("What acts on a commit says which; if the head has moved since, it is refused and the answer names the new head.\n")

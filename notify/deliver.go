@@ -153,7 +153,7 @@ func (r *Reporter) keep(p *plan) {
 	st := &p.st
 	st.Revision, st.Status, st.Digest, st.SentAt = p.x.Revision, p.want.verdict.status, p.dig, r.opts.Now()
 	if p.priority == final {
-		st.Ended, st.EndedAt = true, p.x.EndedAt
+		st.Ended, st.EndedAt = true, settledAt(p.x)
 	}
 }
 

@@ -377,6 +377,25 @@ func TestSecondLifeHasItsOwnCheckRun(t *testing.T) {
 	})
 }
 
+// So does one whose check an admin overrides.
+func TestOverriddenCheckIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, time.Second)
+		defer w.stop()
+		x := failed(sample("x1"), pipeline.BuildFailed, pipeline.JobFailed, "exit")
+		w.store.commit(x)
+		w.settle(t, time.Minute)
+		x.Override = &pipeline.Override{By: "ann", Reason: "flaky host", At: x.EndedAt.Add(time.Hour)}
+		w.store.commit(x)
+		w.settle(t, time.Minute)
+		first, second := w.forge.run("x1:1"), w.forge.run("x1:2")
+		if first == nil || second == nil || first.Conclusion != failure || second.Conclusion != success || second.Title != "Overridden by @ann: flaky host" {
+			t.Errorf("got %+v and %+v", first, second)
+		}
+		w.sound(t)
+	})
+}
+
 // C35: annotations survive lost answers without appearing twice.
 func TestAnnotationsAppearOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

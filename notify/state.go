@@ -24,8 +24,8 @@ type state struct {
 	Status   string    `json:"status,omitempty"`
 	Digest   string    `json:"digest,omitempty"`
 	SentAt   time.Time `json:"sent_at,omitzero"`
-	// Ended: the final state of the execution that ended at EndedAt arrived, or
-	// was given up.
+	// Ended: the final state of the execution that ended, or was overridden, at
+	// EndedAt arrived, or was given up.
 	Ended   bool      `json:"ended,omitempty"`
 	EndedAt time.Time `json:"ended_at,omitzero"`
 	// Sent and Unsure are those of forge.CheckRun. Unsure is stored before every
@@ -57,11 +57,19 @@ func (r *Reporter) saveState(ctx context.Context, execution string, st state) er
 }
 
 // forAttempt is the state to go on with: an execution that ended, was reported
-// so, and lives again gets a check run of its own, since a completed one is
-// never reopened (forges reference 3.1).
+// so, and lives again or is overridden gets a check run of its own, since a
+// completed one is never reopened (forges reference 3.1).
 func (st state) forAttempt(x pipeline.Execution) state {
-	if !st.Ended || x.Status.Ended() && st.EndedAt.Equal(x.EndedAt) {
+	if !st.Ended || x.Status.Ended() && st.EndedAt.Equal(settledAt(x)) {
 		return st
 	}
 	return state{V: 1, Attempt: st.Attempt + 1, Statuses: st.Statuses, Revision: st.Revision}
+}
+
+// settledAt is since when the check of an execution says what it says.
+func settledAt(x pipeline.Execution) time.Time {
+	if x.Override != nil {
+		return x.Override.At
+	}
+	return x.EndedAt
 }

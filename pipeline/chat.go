@@ -43,6 +43,9 @@ type PullRun struct {
 	// before that deploy nowhere.
 	Environment string
 	Variables   map[string]string
+	// Comment, if set, is a line of the comment: the pipelines that it starts
+	// are wanted. If there is none, the decision is to ignore it, for no reason.
+	Comment string
 }
 
 // Listen has comments done by c; without it they are recorded and ignored. It
@@ -78,6 +81,9 @@ func (o *Orchestrator) StartPull(ctx context.Context, d Delivery, e forge.Event,
 	if err != nil || len(chosen) == 0 {
 		return Decision{Decision: DecisionIgnored, Reason: reason}, err
 	}
+	if want.Comment != "" && !t.Trusted {
+		return Decision{}, refuse(ValidationException, "the pull request is a stranger's; write `/ok-to-test %s`", ShortSHA(pr.HeadSHA))
+	}
 	out := Decision{Decision: DecisionStarted, Reason: v.Reason}
 	for _, def := range chosen {
 		if !t.Trusted {
@@ -86,7 +92,7 @@ func (o *Orchestrator) StartPull(ctx context.Context, d Delivery, e forge.Event,
 		key := BoardKey(e.Repo, def.Project, def.Pipeline.Name)
 		start := &Start{
 			ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: def.Pipeline, Project: def.Project, Repo: e.Repo, Trigger: t,
-			Problem: def.Problem, Annotations: def.Annotations, Variables: want.Variables,
+			Problem: def.Problem, Annotations: def.Annotations, Variables: want.variablesFor(def),
 		}
 		if err := o.submitStart(ctx, key, start); err != nil {
 			return Decision{}, err
@@ -113,6 +119,8 @@ func harmless(stages []Stage) []Stage {
 // wanted are the definitions that a comment asks for.
 func (o *Orchestrator) wanted(ctx context.Context, e forge.Event, v Verdict, defs []Definition, want PullRun, none string) ([]Definition, string, error) {
 	switch {
+	case want.Comment != "":
+		return commented(defs, want.Comment), "", nil
 	case len(defs) == 0:
 		return nil, none, nil
 	case want.Environment != "":

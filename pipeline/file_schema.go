@@ -50,6 +50,10 @@ func oneOrMore(item schema) schema {
 	return schema{"anyOf": []schema{item, {"type": "array", "items": item}}}
 }
 
+func oneOrSome(item schema) schema {
+	return schema{"anyOf": []schema{item, {"type": "array", "minItems": 1, "items": item}}}
+}
+
 func variableSchema() schema {
 	return schema{"anyOf": []schema{scalar(), closed(schema{
 		"default": scalar(), "description": schema{"type": "string"}, "required": schema{"type": "boolean"},
@@ -74,6 +78,7 @@ func onSchema() schema {
 	times := schema{"cron": schema{"type": "string", "description": "Minute, hour, day, month, weekday."}, "tz": schema{"type": "string", "description": "Default: UTC."}}
 	on := closed(schema{
 		"schedule":     filters(times),
+		"comment":      oneOrSome(schema{"type": "string", "pattern": `^\^/.*\$$`, "maxLength": maxPatternChars, "description": "A regular expression for a line of a comment on a pull request. Named groups become variables."}),
 		"push":         filters(schema{"branches": patterns, "tags": patterns, "paths": patterns}),
 		"pull_request": filters(schema{"events": events, "branches": patterns, "paths": patterns}),
 	})

@@ -254,9 +254,9 @@ func TestMistakesInFiles(t *testing.T) {
 1:39 missing-key on.schedule[1]: cron is missing
 1:44 wrong-value on.schedule[1].tz: want a time zone such as Europe/Berlin, have "Mars"
 1:58 wrong-value on.schedule[2].cron: there is no such time`},
-		{"not supported yet", "extends: x\non: {comment: [{cron: x}], push: {tags: v}}\nsources: {app: {clone: x}}\n" + stagesFile("- {name: S, matrix: {if: x}, needs: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
+		{"not supported yet", "extends: x\non: {manual: [{cron: x}], push: {tags: v}}\nsources: {app: {clone: x}}\n" + stagesFile("- {name: S, matrix: {if: x}, needs: {}, actions: [{helm: h}, {build: b, secret: {}}]}\n"), `
 1:1 not-supported extends is not supported yet
-2:6 not-supported on.comment is not supported yet
+2:6 not-supported on.manual is not supported yet
 3:17 not-supported sources.app.clone is not supported yet
 6:13 not-supported stages[0].matrix is not supported yet
 6:30 not-supported stages[0].needs is not supported yet
@@ -356,17 +356,19 @@ func TestFileSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, valid := range map[string]bool{
-		wholeFile:                                                     true,
-		actionsFile("  - {build: b}\n"):                               true,
-		actionsFile("  - {build: b, x-a: 1}\n"):                       true,
-		actionsFile("  - {build: b, b: 1}\n"):                         false,
-		actionsFile("  - {helm: b}\n"):                                false,
-		actionsFile("  - {run: b}\n"):                                 false,
-		actionsFile("  - {run: b, test: c, commands: [x]}\n"):         false,
-		"mode: fast\n" + actionsFile("  - {build: b}\n"):              false,
-		"on: {comment: []}\n" + actionsFile("  - {build: b}\n"):       false,
-		"on: {push: {tags: v1}}\n" + actionsFile("  - {build: b}\n"):  true,
-		"sources: {app: {s3: b}}\n" + actionsFile("  - {build: b}\n"): false,
+		wholeFile:                                                                   true,
+		actionsFile("  - {build: b}\n"):                                             true,
+		actionsFile("  - {build: b, x-a: 1}\n"):                                     true,
+		actionsFile("  - {build: b, b: 1}\n"):                                       false,
+		actionsFile("  - {helm: b}\n"):                                              false,
+		actionsFile("  - {run: b}\n"):                                               false,
+		actionsFile("  - {run: b, test: c, commands: [x]}\n"):                       false,
+		"mode: fast\n" + actionsFile("  - {build: b}\n"):                            false,
+		"on: {comment: []}\n" + actionsFile("  - {build: b}\n"):                     false,
+		"on: {comment: '^/bench$'}\n" + actionsFile("  - {build: b}\n"):             true,
+		"on: {comment: ['^/bench$', 'bench$']}\n" + actionsFile("  - {build: b}\n"): false,
+		"on: {push: {tags: v1}}\n" + actionsFile("  - {build: b}\n"):                true,
+		"sources: {app: {s3: b}}\n" + actionsFile("  - {build: b}\n"):               false,
 		"sources: {app: , c: {s3: b/c.zip}, d: {repository: a/b, branch: x}, e: {git: \"https://h/p\", namespace: n}}\n" + actionsFile("  - {build: b}\n"): true,
 		"slipway: 1\n": false,
 	} {

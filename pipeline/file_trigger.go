@@ -19,14 +19,15 @@ const (
 
 // on reads the triggers.
 func (r *reader) on(n *yaml.Node) {
-	push, pull, schedule := false, false, false
+	push, pull, schedule, comment := false, false, false, false
 	r.keys(n, "on", map[string]func(specfile.Entry){
 		"push":         func(e specfile.Entry) { push = true; r.filters(e, r.pushFilter) },
 		"pull_request": func(e specfile.Entry) { pull = true; r.filters(e, r.pullFilter) },
 		"schedule":     func(e specfile.Entry) { schedule = true; r.filters(e, r.schedule) },
-	}, []string{"comment", "manual", "tag", "release", "webhook"})
-	if !push && !pull && !schedule {
-		r.f.Errorf(orNode(n, r.f.Root), spFilter, "on: want push, pull_request or schedule, have none; without on, pushes to the source's branch start the pipeline")
+		"comment":      func(e specfile.Entry) { comment = true; r.comment(e) },
+	}, []string{"manual", "tag", "release", "webhook"})
+	if !push && !pull && !schedule && !comment {
+		r.f.Errorf(orNode(n, r.f.Root), spFilter, "on: want push, pull_request, schedule or comment, have none; without on, pushes to the source's branch start the pipeline")
 	}
 }
 

@@ -16,6 +16,9 @@ type Triggers struct {
 	Pull []PullFilter `json:"pull_request,omitempty"`
 	// Schedules start it at times, at the head of Branch.
 	Schedules []Schedule `json:"schedule,omitempty"`
+	// Comments are regular expressions of RE2 for a whole line of a comment on a
+	// pull request; their named groups become variables (forges reference 5.4).
+	Comments []string `json:"comment,omitempty"`
 	// Branch is the source's, whose pushes start the pipeline where it has no
 	// filters; empty means the repository's default branch.
 	Branch string `json:"branch,omitempty"`
@@ -145,6 +148,9 @@ func (m *matcher) push(t Triggers, e forge.Event) bool {
 	}
 	if len(t.Push) == 0 && len(t.Schedules) > 0 {
 		return m.miss("only its schedule starts it, got %s", what)
+	}
+	if len(t.Push) == 0 && len(t.Comments) > 0 {
+		return m.miss("only comments start it, got %s", what)
 	}
 	filters := t.Push
 	if len(filters) == 0 {

@@ -397,14 +397,19 @@ func FuzzUnpack(f *testing.F) {
 	})
 }
 
-// inside checks everything below dest.
+// inside checks everything below dest. Names may be any bytes, which an fs.FS
+// doesn't take.
 func inside(dest string) error {
 	root, err := os.OpenRoot(dest)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	return fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(dest, func(at string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		p, err := filepath.Rel(dest, at)
 		if err != nil {
 			return err
 		}
