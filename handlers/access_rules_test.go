@@ -145,6 +145,9 @@ func samplePath(path string) string {
 	case strings.Contains(path, "pipelines"):
 		id = "github.42.default.default"
 	}
+	if strings.HasSuffix(path, "/case") {
+		query = "?name=TestHook"
+	}
 	name := "BuildArtifact"
 	if strings.Contains(path, "/badges/") {
 		name = "crane.svg"

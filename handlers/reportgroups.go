@@ -109,6 +109,22 @@ func (s *Server) getReportGroup(c *gin.Context) {
 	})
 }
 
+// getCaseHistory is a case's, which its names tell, or the key that reports have.
+func (s *Server) getCaseHistory(c *gin.Context) {
+	key := c.Query("key")
+	if name := c.Query("name"); name != "" {
+		key = pipeline.ReportCase{Name: name, Prefix: c.Query("prefix"), Suite: c.Query("suite")}.Key()
+	}
+	if key == "" {
+		s.fail(c, refuse(http.StatusBadRequest, "invalid", "want the name of a case, with its prefix and suite if it has them, or its key"))
+		return
+	}
+	s.answer(c, func(context.Context) (any, bool, error) {
+		g, err := s.groupOf(c)
+		return pipeline.HistoryOf(key, g.History), false, err
+	})
+}
+
 func (s *Server) reportGroupsPage(c *gin.Context) {
 	groups, err := s.groupsOf(c)
 	if err != nil {

@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/handlers/handlerstest"
 	"github.com/slipway-ci/slipway/pipeline"
@@ -35,5 +36,28 @@ func TestReportsOfABuild(t *testing.T) {
 		if strings.Contains(tt.path, "%2F") && (h.Get("Content-Type") != "application/json" || !strings.HasPrefix(h.Get("Content-Disposition"), "attachment")) {
 			t.Errorf("headers %v", h)
 		}
+	}
+}
+
+func TestHistoryOfACase(t *testing.T) {
+	s := handlerstest.New(t)
+	s.AddSamples(time.Now())
+	at := s.URL + "/api/v1/repos/github/harbour/crane/reports/crane-unit/case"
+	key := pipeline.ReportCase{Name: "TestHook", Prefix: "crane"}.Key()
+	for _, tt := range []struct {
+		path, want string
+		status     int
+	}{
+		{"?name=TestHook&prefix=crane", `"bad":1`, 200},
+		{"?key=" + key, `{"key":"` + key + `","bad":1,"items":[{"build":"` + handlerstest.GoodBuild, 200},
+		{"?name=TestLift&prefix=crane", `"bad":0`, 200},
+		{"", "want the name of a case", 400},
+	} {
+		if status, _, body := answer(t, request(t, "GET", at+tt.path, admin)); status != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("%s: got %d %s", tt.path, status, body)
+		}
+	}
+	if status, _, _ := answer(t, request(t, "GET", s.URL+"/api/v1/repos/github/harbour/crane/reports/none/case?name=x", admin)); status != 404 {
+		t.Errorf("a group that isn't there: got %d", status)
 	}
 }

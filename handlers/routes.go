@@ -80,6 +80,8 @@ func (s *Server) api() []route {
 		{get, "/reports", reading, s.listAllReportGroups, "The report groups of all repositories, each with its last report, the newest first", paging, body{}, 200, asJSON(pipeline.Page[pipeline.ReportGroup]{})},
 		{get, "/repos/{forge}/{owner}/{name}/reports", reading, s.listReportGroups, "The report groups of a repository, each with its last report", nil, body{}, 200, asJSON(pipeline.Page[pipeline.ReportGroup]{})},
 		{get, "/repos/{forge}/{owner}/{name}/reports/{group}", reading, s.getReportGroup, "A report group with its history, the newest first: counts, coverage, what is new and what is flaky", nil, body{}, 200, asJSON(reportGroup{})},
+		{get, "/repos/{forge}/{owner}/{name}/reports/{group}/case", reading, s.getCaseHistory, "How one case went in the reports of its group, the newest first",
+			[]param{{"name", "string", "the case's name"}, {"prefix", "string", "its prefix, as the report has it"}, {"suite", "string", "its suite, as the report has it"}, {"key", "string", "instead of these, its key in bad_keys"}}, body{}, 200, asJSON(pipeline.CaseHistory{})},
 		{post, "/builds/{id}/debug", writing, s.debugBuild, "Retry a failed build and have it wait for a shell where it fails", nil, asJSON(debugRequest{}), 202, asJSON(debugOpened{})},
 		{post, "/builds/{id}/debug/input", writing, s.debugInput, "Type into the shell of a build that waits", nil, asJSON(debugSaid{}), 204, body{}},
 		{get, "/builds/{id}/debug/output", writing, s.debugOutput, "Wait for what the shell of a build prints", debugQuery, body{}, 200, asJSON(pipeline.DebugFrames{})},

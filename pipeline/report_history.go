@@ -48,6 +48,41 @@ func (c ReportCase) Key() string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// CaseHistory is how one case went in the reports of its group, the newest
+// first: reports know which cases were bad, and no others.
+type CaseHistory struct {
+	Key   string      `json:"key"`
+	Bad   int         `json:"bad"` // how many of Items
+	Items []CasePoint `json:"items"`
+}
+
+// CasePoint is how a case went in one report.
+type CasePoint struct {
+	Build string    `json:"build"`
+	SHA   string    `json:"sha"`
+	On    string    `json:"on"`
+	At    time.Time `json:"at"`
+	Bad   bool      `json:"bad"`
+}
+
+// HistoryOf is the history of the case with that key.
+func HistoryOf(key string, past []ReportPoint) CaseHistory {
+	h := CaseHistory{Key: key, Items: []CasePoint{}}
+	for _, p := range CaseReports(past) {
+		bad := slices.Contains(p.BadKeys, key)
+		if bad {
+			h.Bad++
+		}
+		h.Items = append(h.Items, CasePoint{p.Build, p.SHA, p.On, p.At, bad})
+	}
+	return h
+}
+
+// CaseReports are the reports of a history that say how cases went.
+func CaseReports(past []ReportPoint) []ReportPoint {
+	return slices.DeleteFunc(slices.Clone(past), func(p ReportPoint) bool { return p.Kind != ReportTest || p.Status == ReportIncomplete })
+}
+
 // NoteBad adds a case that failed or broke to what the history knows.
 func (r *Report) NoteBad(c ReportCase) {
 	if key := c.Key(); len(r.BadKeys) < maxBadKeys && !slices.Contains(r.BadKeys, key) {

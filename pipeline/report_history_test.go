@@ -61,6 +61,15 @@ func TestReportsAreWeighedAgainstTheirHistory(t *testing.T) {
 	}
 }
 
+func TestHistoryOfACase(t *testing.T) {
+	main := of("refs/heads/main", "1", true)
+	past := []pipeline.ReportPoint{point(main, pipeline.ReportFailed, "a", "b"), point(main, pipeline.ReportIncomplete, "a"), point(main, pipeline.ReportFailed, "b")}
+	h := pipeline.HistoryOf(pipeline.ReportCase{Name: "a"}.Key(), past)
+	if h.Bad != 1 || len(h.Items) != 2 || !h.Items[0].Bad || h.Items[1].Bad || h.Items[0].Build != "b" || h.Items[0].On != "branch/main" {
+		t.Errorf("got %+v", h)
+	}
+}
+
 func TestCountsSayWhatIsNew(t *testing.T) {
 	r := pipeline.Report{Kind: pipeline.ReportTest, Total: 9, Passed: 6, Failed: 3, NewBad: 1, Flaky: 1}
 	if got, want := r.Counts(), "9 tests, 6 passed, 3 failed (1 new, 1 known flaky)"; got != want {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,10 +24,16 @@ type buildReport struct {
 
 func (a *app) reportsCommand() *cobra.Command {
 	var asJSON bool
-	c := a.asker("reports EXECUTION|BUILD [NAME]", "Show the test and coverage reports of a build or of an execution",
-		"Each report has a line with its counts, and below it the first of the cases that failed. With NAME the whole report is printed as JSON, "+
+	var limit int
+	var after string
+	c := a.asker("reports [EXECUTION|BUILD [NAME]]", "List report groups, or show the reports of a build or of an execution",
+		"Without an argument the groups of all repositories are listed, each with its last report. Of a build or an execution each report has a line with its counts, "+
+			"and below it the first of the cases that failed. With NAME the whole report is printed as JSON, "+
 			"as it was stored: every case with its message, or every file with its coverage."+serverNote,
-		cobra.RangeArgs(1, 2), func(ctx context.Context, api *client.Client, args []string) error {
+		cobra.MaximumNArgs(2), func(ctx context.Context, api *client.Client, args []string) error {
+			if len(args) == 0 {
+				return a.listReportGroups(ctx, api, limit, after, asJSON)
+			}
 			list, err := reportsOf(ctx, api, args[0])
 			switch {
 			case err != nil:
@@ -37,8 +45,93 @@ func (a *app) reportsCommand() *cobra.Command {
 			}
 			return a.showReports(list)
 		})
+	f := c.Flags()
+	f.IntVar(&limit, "limit", 20, "how many groups, at most 200")
+	f.StringVar(&after, "after", "", "the page before's `next`")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	c.AddCommand(a.caseHistoryCommand())
+	return c
+}
+
+func (a *app) listReportGroups(ctx context.Context, api *client.Client, limit int, after string, asJSON bool) error {
+	page, err := api.ReportGroups(ctx, limit, after)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(page)
+	}
+	return a.table("REPOSITORY\tNAME\tSTATUS\tRESULT\tON\tAGE\tBUILD", func(row func(...any)) {
+		for _, g := range page.Items {
+			row(g.Repo.FullName(), g.Name, g.Last.Status, g.Last.Counts(), g.Last.On, age(g.Last.At), g.Last.Build)
+		}
+	})
+}
+
+func (a *app) caseHistoryCommand() *cobra.Command {
+	var asJSON bool
+	c := a.asker("history BUILD NAME CASE", "Say how a test case of a build's report went in the reports before and after it",
+		"CASE is the case's name; where several have it, put its suite and prefix before it. Reports remember which cases were bad, and no others."+serverNote,
+		cobra.ExactArgs(3), func(ctx context.Context, api *client.Client, args []string) error {
+			found, err := findCase(ctx, api, args[0], args[1], args[2])
+			if err != nil {
+				return err
+			}
+			b, err := api.Build(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			x, err := api.Execution(ctx, b.Execution)
+			if err != nil {
+				return err
+			}
+			h, err := api.CaseHistory(ctx, x.Forge, x.Repo, args[1], found.Key())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(h)
+			}
+			fmt.Fprintf(a.stdout, "%s: bad in %d of the last %d reports\n\n", caseName(found), h.Bad, len(h.Items))
+			return a.table("RESULT\tON\tCOMMIT\tAGE\tBUILD", func(row func(...any)) {
+				for _, p := range h.Items {
+					row(map[bool]string{true: "bad", false: "not bad"}[p.Bad], p.On, pipeline.ShortSHA(p.SHA), age(p.At), p.Build)
+				}
+			})
+		})
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// findCase is the one case of a build's report that a person means.
+func findCase(ctx context.Context, api *client.Client, build, report, name string) (pipeline.ReportCase, error) {
+	body, err := api.BuildReport(ctx, build, report)
+	if err != nil {
+		return pipeline.ReportCase{}, err
+	}
+	defer func() { _ = body.Close() }() // only read from
+	var whole struct{ Cases []pipeline.ReportCase }
+	if err := json.NewDecoder(body).Decode(&whole); err != nil {
+		return pipeline.ReportCase{}, fmt.Errorf("reading report %s: %w", report, err)
+	}
+	meant := map[string]pipeline.ReportCase{}
+	for _, c := range whole.Cases {
+		if c.Name == name || caseName(c) == name {
+			meant[c.Key()] = c
+		}
+	}
+	var names []string
+	for _, c := range meant {
+		names = append(names, strconv.Quote(caseName(c)))
+	}
+	switch len(meant) {
+	case 0:
+		return pipeline.ReportCase{}, usage(fmt.Errorf("report %s has no case %q", report, name))
+	case 1:
+		return slices.Collect(maps.Values(meant))[0], nil
+	}
+	slices.Sort(names)
+	return pipeline.ReportCase{}, usage(fmt.Errorf("report %s has %d cases %q: say which one, as in %s", report, len(meant), name, strings.Join(names[:2], " or ")))
 }
 
 // reportsOf are the reports of a build, or of all builds of an execution.

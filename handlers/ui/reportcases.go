@@ -141,9 +141,7 @@ const pastShown = 50
 // knows of the cases that are shown. It knows the cases that were bad, and no
 // others.
 func (v *Report) SetPast(past []pipeline.ReportPoint) {
-	past = slices.DeleteFunc(slices.Clone(past), func(p pipeline.ReportPoint) bool {
-		return p.Kind != pipeline.ReportTest || p.Status == pipeline.ReportIncomplete
-	})
+	past = pipeline.CaseReports(past)
 	past = past[:min(pastShown, len(past))]
 	bad := map[string]int{}
 	first := map[string]pipeline.ReportPoint{}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/pipeline"
@@ -130,6 +131,23 @@ func (c *Client) BuildArtifact(ctx context.Context, build, name string) (io.Read
 // cases. The caller closes it.
 func (c *Client) BuildReport(ctx context.Context, build, name string) (io.ReadCloser, error) {
 	return c.open(ctx, call{method: http.MethodGet, path: "/builds/" + url.PathEscape(build) + "/reports/" + url.PathEscape(name)})
+}
+
+// ReportGroups lists the report groups of all repositories, the one that was
+// reported to last first.
+func (c *Client) ReportGroups(ctx context.Context, limit int, after string) (pipeline.Page[pipeline.ReportGroup], error) {
+	var page pipeline.Page[pipeline.ReportGroup]
+	err := c.get(ctx, "/reports", paged(limit, after), &page)
+	return page, err
+}
+
+// CaseHistory is how a case went in the reports of a group of the repository,
+// which is owner/name.
+func (c *Client) CaseHistory(ctx context.Context, forge, repo, group, key string) (pipeline.CaseHistory, error) {
+	owner, name, _ := strings.Cut(repo, "/")
+	var h pipeline.CaseHistory
+	err := c.get(ctx, "/repos/"+url.PathEscape(forge)+"/"+url.PathEscape(owner)+"/"+url.PathEscape(name)+"/reports/"+url.PathEscape(group)+"/case", url.Values{"key": {key}}, &h)
+	return h, err
 }
 
 // Deliveries lists webhook deliveries, newest first; an empty forge means all.
