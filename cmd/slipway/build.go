@@ -59,6 +59,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "time limit")
 	f.BoolVar(&o.shellOnFailure, "shell-on-failure", false, "open a shell where a command has failed, with its folder and variables")
 	f.BoolVar(&o.batch, "batch", false, "run the builds of the batch block one after the other, each in a copy of DIR")
+	f.BoolVar(&o.combine, "combine", false, "with --batch: make one artifact of those of all builds")
 	f.BoolVar(&o.copied, "copy", false, "work in a copy of DIR")
 	f.BoolVar(&o.privileged, "privileged", false, "run the container privileged")
 	return c
@@ -70,7 +71,8 @@ type localBuild struct {
 	env, phases, sources                             []string
 	timeout                                          time.Duration
 	copied, privileged, engineNamed, shellOnFailure  bool
-	batch                                            bool
+	batch, combine                                   bool
+	keep                                             string // where artifacts stay without --artifacts
 }
 
 func (a *app) build(ctx context.Context, o localBuild) error {
@@ -93,6 +95,10 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 	if o.batch && o.report+o.compare != "" {
 		return usage(errors.New("--report and --compare are for one build: leave out --batch"))
 	}
+	if o.combine && !o.batch {
+		return usage(errors.New("--combine makes one artifact of those of a batch: add --batch"))
+	}
+	o.keep = filepath.Join(cfg.Data, "artifacts")
 	var before runner.Manifest
 	if o.compare != "" {
 		if before, err = readManifest(o.compare); err != nil {
@@ -143,7 +149,7 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 		return (&localBatch{app: a, cfg: cfg, localBuild: o, dir: dir, temp: temp, options: options, batch: batch}).run(ctx)
 	}
 	a.noteBatch(o, dir)
-	b, outcome, sink := a.attempts(ctx, options, order, o, cfg)
+	b, outcome, sink := a.attempts(ctx, options, order, o)
 	if o.report != "" {
 		if err := writeReport(o.report, b, sink); err != nil {
 			return err
@@ -158,9 +164,9 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 
 // attempts runs the build as often as its on-failure asks, each time in a fresh
 // container.
-func (a *app) attempts(ctx context.Context, options runner.Options, order pipeline.BuildOrder, o localBuild, cfg config.Config) (pipeline.Build, pipeline.Outcome, *localSink) {
+func (a *app) attempts(ctx context.Context, options runner.Options, order pipeline.BuildOrder, o localBuild) (pipeline.Build, pipeline.Outcome, *localSink) {
 	for {
-		sink := &localSink{out: a.stdout, dir: o.artifacts, keep: filepath.Join(cfg.Data, "artifacts")}
+		sink := &localSink{out: a.stdout, dir: o.artifacts, keep: o.keep}
 		b, outcome := runner.Run(ctx, options, order, sink)
 		if !outcome.Retry || ctx.Err() != nil {
 			return b, outcome, sink

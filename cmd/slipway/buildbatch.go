@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/archive"
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/pipeline"
 	"github.com/slipway-ci/slipway/runner"
@@ -98,7 +100,16 @@ func (l *localBatch) run(ctx context.Context) error {
 			l.stopped, l.halted = true, "the batch was stopped"
 		}
 	}
-	return l.tell()
+	if err := l.tell(); err != nil {
+		return err
+	}
+	if l.combine {
+		if err := l.combined(); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(l.stderr, "batch succeeded")
+	return nil
 }
 
 // next is a task whose turn it is. Those that wait in vain end here.
@@ -164,7 +175,7 @@ func (l *localBatch) task(ctx context.Context, t pipeline.Task) error {
 	o := l.localBuild
 	o.buildspec, o.image = cmp.Or(t.Buildspec, o.buildspec), cmp.Or(t.Image, o.image)
 	o.privileged = o.privileged && (t.Privileged == nil || *t.Privileged)
-	o.artifacts = l.artifactsOf(t.ID)
+	o.artifacts, o.keep = "", l.artifactsOf(t.ID)
 	options := l.options
 	var err error
 	if options.Dir, err = copyTree(l.dir, filepath.Join(l.temp, "tasks", t.ID)); err != nil {
@@ -172,7 +183,7 @@ func (l *localBatch) task(ctx context.Context, t pipeline.Task) error {
 	}
 	options.Secondary = slices.Clone(options.Secondary)
 	for _, id := range t.Needs {
-		from := l.artifactsOf(id)
+		from := l.primaryOf(id)
 		if _, err := os.Stat(from); err != nil {
 			l.end(endedTask{Task: t, why: "task " + id + ", whose artifact it needs, made none"})
 			return nil
@@ -194,21 +205,83 @@ func (l *localBatch) task(ctx context.Context, t pipeline.Task) error {
 	if order.Stored, err = l.localSecrets(ctx, l.cfg, o, options.Dir, order.Variables); err != nil {
 		return err
 	}
-	b, outcome, _ := l.attempts(ctx, options, order, o, l.cfg)
+	b, outcome, _ := l.attempts(ctx, options, order, o)
 	told := l.app.tell(b, outcome)
 	if said, ok := errors.AsType[*exitError](told); told != nil && (!ok || said.err != nil) {
 		fmt.Fprintln(l.stderr, told)
 	}
 	l.end(endedTask{Task: t, status: outcome.Status, took: b.EndedAt.Sub(b.StartedAt)})
+	return l.deliver(t.ID)
+}
+
+// artifactsOf is where what a task makes stays while the batch runs, each
+// artifact in a folder called like it.
+func (l *localBatch) artifactsOf(id string) string { return filepath.Join(l.temp, madeFolder, id) }
+
+func (l *localBatch) primaryOf(id string) string {
+	return filepath.Join(l.artifactsOf(id), buildArtifact)
+}
+
+const madeFolder = "artifacts"
+
+// deliver copies a task's artifacts to where the user wants them, laid out as
+// those of a single build.
+func (l *localBatch) deliver(id string) error {
+	if l.artifacts == "" || l.combine {
+		return nil
+	}
+	made, err := os.ReadDir(l.artifactsOf(id))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, m := range made {
+		to := filepath.Join(l.artifacts, id)
+		if m.Name() != buildArtifact {
+			to = filepath.Join(to, m.Name())
+		}
+		if _, err := archive.Copy(filepath.Join(l.artifactsOf(id), m.Name()), to, archive.Limits{}, nil); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// artifactsOf is where a task's artifacts are kept.
-func (l *localBatch) artifactsOf(id string) string {
-	return filepath.Join(cmp.Or(l.artifacts, filepath.Join(l.temp, "artifacts")), id)
+// combined makes one artifact of the primary ones of all tasks, with the
+// server's own code (CodeBuild reference 7.1, COMBINE_ARTIFACTS).
+func (l *localBatch) combined() error {
+	var parts []part
+	for _, t := range l.batch.Tasks {
+		if _, err := os.Stat(l.primaryOf(t.ID)); err == nil {
+			parts = append(parts, part{task: t.ID, dir: t.ID + "/" + buildArtifact})
+		}
+	}
+	if len(parts) == 0 {
+		fmt.Fprintln(l.stderr, "no build of the batch made an artifact")
+		return nil
+	}
+	root, err := os.OpenRoot(filepath.Join(l.temp, madeFolder)) // refuses to follow links out of the folder
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }() // a handle for reading
+	entries, files, err := merged(root, parts)
+	if mistake, ok := errors.AsType[*pipeline.UserError](err); ok {
+		fmt.Fprintf(l.stderr, "batch failed: %s\n", mistake.Msg)
+		return &exitError{code: exitFailed}
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(l.stderr, "combined %d files of %d builds\n", files, len(parts))
+	dest := cmp.Or(l.artifacts, filepath.Join(l.keep, buildArtifact))
+	return packed(root, entries, func(r io.Reader) error {
+		_, err := archive.Unpack(r, dest, archive.Limits{}, nil)
+		return err
+	})
 }
 
-// tell says how all tasks ended; an error that says nothing more is the batch's.
+// tell says how all tasks ended; an error that says nothing more is that the
+// batch failed.
 func (l *localBatch) tell() error {
 	fmt.Fprintln(l.stderr)
 	w := tabwriter.NewWriter(l.stderr, 0, 0, 2, ' ', 0)
@@ -238,6 +311,5 @@ func (l *localBatch) tell() error {
 		fmt.Fprintf(l.stderr, "batch failed: %d of %d builds\n", failed, len(l.ended))
 		return &exitError{code: exitFailed}
 	}
-	fmt.Fprintf(l.stderr, "batch succeeded\n")
 	return nil
 }

@@ -88,11 +88,25 @@ func (c combiner) pack(ctx context.Context, job pipeline.Assignment, dir string,
 		return made, err
 	}
 	defer func() { _ = root.Close() }() // a handle for reading
-	entries, files, err := merged(root, parts)
+	var unpacked []part
+	for i, p := range parts {
+		unpacked = append(unpacked, part{task: p.Name, dir: strconv.Itoa(i)})
+	}
+	entries, files, err := merged(root, unpacked)
 	if err != nil {
 		return made, err
 	}
 	made.Files = files
+	err = packed(root, entries, func(r io.Reader) error {
+		var err error
+		made, err = c.control.PutArtifact(ctx, job.Job.Ref(), made, r)
+		return err
+	})
+	return made, err
+}
+
+// packed hands take the zip of the entries while it is being made.
+func packed(root *os.Root, entries []archive.Entry, take func(io.Reader) error) error {
 	r, w := io.Pipe()
 	done := make(chan struct{})
 	go func() {
@@ -100,26 +114,30 @@ func (c combiner) pack(ctx context.Context, job pipeline.Assignment, dir string,
 		_, err := archive.Pack(w, root.FS(), entries, archive.PackOptions{Format: archive.Zip, Reproducible: true})
 		w.CloseWithError(err)
 	}()
-	made, err = c.control.PutArtifact(ctx, job.Job.Ref(), made, r)
+	err := take(r)
 	r.CloseWithError(err)
 	<-done
-	return made, err
+	return err
+}
+
+// part is the artifact of one task, unpacked.
+type part struct {
+	task, dir string
 }
 
 // merged are the entries of all parts, each name once, and how many are files.
-func merged(root *os.Root, parts []pipeline.Artifact) (entries []archive.Entry, files int, err error) {
-	from := map[string]int{}
-	for i, p := range parts {
-		top := strconv.Itoa(i)
-		err := fs.WalkDir(root.FS(), top, func(at string, d fs.DirEntry, err error) error {
-			if err != nil || at == top {
+func merged(root *os.Root, parts []part) (entries []archive.Entry, files int, err error) {
+	from := map[string]part{}
+	for _, p := range parts {
+		err := fs.WalkDir(root.FS(), p.dir, func(at string, d fs.DirEntry, err error) error {
+			if err != nil || at == p.dir {
 				return err
 			}
-			name := at[len(top)+1:]
+			name := at[len(p.dir)+1:]
 			if first, twice := from[name]; twice {
-				return same(root, strconv.Itoa(first), top, name, parts[first].Name, p.Name)
+				return same(root, name, first, p)
 			}
-			from[name] = i
+			from[name] = p
 			if !d.IsDir() {
 				files++
 			}
@@ -134,23 +152,24 @@ func merged(root *os.Root, parts []pipeline.Artifact) (entries []archive.Entry, 
 }
 
 // same complains if two artifacts have different files of one name.
-func same(root *os.Root, a, b, name, first, second string) error {
-	x, err := root.Lstat(a + "/" + name)
+func same(root *os.Root, name string, first, second part) error {
+	a, b := first.dir+"/"+name, second.dir+"/"+name
+	x, err := root.Lstat(a)
 	if err != nil {
 		return err
 	}
-	y, err := root.Lstat(b + "/" + name)
+	y, err := root.Lstat(b)
 	if err != nil {
 		return err
 	}
 	equal := x.Mode().Type() == y.Mode().Type()
 	if equal && !x.IsDir() {
 		if equal = x.Size() == y.Size(); equal {
-			equal, err = sameContent(root, a+"/"+name, b+"/"+name, x.Mode())
+			equal, err = sameContent(root, a, b, x.Mode())
 		}
 	}
 	if err == nil && !equal {
-		err = &pipeline.UserError{Code: pipeline.JobFailed, Msg: fmt.Sprintf("combining the artifacts: tasks %s and %s both made %s, and not the same", first, second, name)}
+		err = &pipeline.UserError{Code: pipeline.JobFailed, Msg: fmt.Sprintf("combining the artifacts: tasks %s and %s both made %s, and not the same", first.task, second.task, name)}
 	}
 	return err
 }
