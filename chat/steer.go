@@ -73,11 +73,7 @@ func override(ctx context.Context, t *talk, c Command) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	i := slices.IndexFunc(list, func(x pipeline.Summary) bool { return strings.EqualFold(x.Pipeline, checkName(c.Args[0])) })
-	if i < 0 {
-		return outcome{}, refuse("no check of ours at %s has that name", pipeline.ShortSHA(t.pr.HeadSHA))
-	}
-	x, err := t.Records.Execution(ctx, list[i].ID)
+	x, sum, err := t.checked(ctx, list, c.Args[0])
 	if err != nil {
 		return outcome{}, err
 	}
@@ -85,7 +81,21 @@ func override(ctx context.Context, t *talk, c Command) (outcome, error) {
 		return outcome{}, refuse("%s at %s ended after the comment was written; look at it first", x.Pipeline.Name, pipeline.ShortSHA(x.Trigger.SHA))
 	}
 	e := t.event(pipeline.CheckOverridden, x, func(e *pipeline.Event) { e.Reason = strings.TrimSpace(c.Flags["m"]) })
-	return outcome{reaction: "+1", events: []pipeline.Event{e}, text: fmt.Sprintf("The check of %s passes for %s.", t.link(list[i]), pipeline.ShortSHA(x.Trigger.SHA))}, nil
+	return outcome{reaction: "+1", events: []pipeline.Event{e}, text: fmt.Sprintf("The check of %s passes for %s.", t.link(sum), pipeline.ShortSHA(x.Trigger.SHA))}, nil
+}
+
+// checked is the execution whose check has the name.
+func (t *talk) checked(ctx context.Context, list []pipeline.Summary, name string) (x pipeline.Execution, sum pipeline.Summary, err error) {
+	for _, sum := range list {
+		x, err := t.Records.Execution(ctx, sum.ID)
+		if err != nil {
+			return x, sum, err
+		}
+		if check, _ := x.CheckName(); strings.EqualFold(sum.Pipeline, checkName(name)) || strings.EqualFold(check, name) {
+			return x, sum, nil
+		}
+	}
+	return x, sum, refuse("no check of ours at %s has that name", pipeline.ShortSHA(t.pr.HeadSHA))
 }
 
 // checkName is the pipeline whose check somebody names: as it is, or as forges

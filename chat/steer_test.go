@@ -151,6 +151,7 @@ func TestOverride(t *testing.T) {
 		{name: "by name", body: `/override web -m "the host is flaky"`},
 		{name: "as the check is called", body: `/override "slipway / WEB" -m "the host is flaky"`},
 		{name: "as the status is called", body: `/override slipway/web -m "the host is flaky"`},
+		{name: "by its project's name for it", body: `/override CI/unit -m "the host is flaky"`, change: func(w *world) { w.executions[0].Pipeline.Check = "ci/unit" }},
 		{name: "no reason", body: "/override web", want: "say why: `/override web -m"},
 		{name: "an empty reason", body: `/override web -m " "`, want: "say why"},
 		{name: "another's check", body: "/override lint -m x", want: "no check of ours at 1111111 has that name"},

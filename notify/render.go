@@ -51,8 +51,9 @@ type rendering struct {
 
 func render(x pipeline.Execution, list []work, o RenderOptions) rendering {
 	v := verdictOf(x, list, o)
+	name, _ := x.CheckName()
 	c := forge.CheckRun{
-		Name:       "slipway / " + plain(x.Pipeline.Name),
+		Name:       plain(name),
 		SHA:        x.Trigger.SHA,
 		ExternalID: fmt.Sprintf("%s:%d", x.ID, max(1, o.Attempt)),
 		DetailsURL: pageURL(o.BaseURL, "executions", x.ID),

@@ -19,6 +19,24 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
+// CodeBuild reference 8.3, buildStatusConfig.context.
+func TestNamesOfChecks(t *testing.T) {
+	tests := []struct{ check, name, context string }{
+		{"", "slipway / web", "slipway/web"},
+		{"ci/unit", "ci/unit", "ci/unit"},
+		{"Build #$CODEBUILD_BUILD_NUMBER - ${CODEBUILD_WEBHOOK_TRIGGER} $CODEBUILD_WEBHOOK_EVENT$HOME", "Build #12 - branch/main PUSH", "Build #12 - branch/main PUSH"},
+	}
+	for _, tt := range tests {
+		x := sample("x1")
+		x.Pipeline.Name, x.Pipeline.Check, x.Number = "web", tt.check, 12
+		x.Trigger.Ref, x.Trigger.Event, x.Trigger.Pull = "refs/heads/main", "PUSH", nil
+		got := render(x, nil, RenderOptions{Now: start})
+		if got.check.Name != tt.name || got.status.Context != tt.context || got.status.Name != tt.name {
+			t.Errorf("%q: got %q, %q and %q", tt.check, got.check.Name, got.status.Context, got.status.Name)
+		}
+	}
+}
+
 // TestTitles is the table of forges reference 3.1.
 func TestTitles(t *testing.T) {
 	waiting := act(running(sample("x1")), 1, 0, func(a *pipeline.ActionExecution) { a.Status = pipeline.Succeeded })

@@ -310,13 +310,14 @@ func statusOf(x pipeline.Execution, v verdict, url string) forge.CommitStatus {
 	case v.status == inProgress && !v.human:
 		description = "Running"
 	}
+	name, context := x.CheckName()
 	return forge.CommitStatus{
 		SHA:         x.Trigger.SHA,
-		Context:     cut("slipway/"+plain(x.Pipeline.Name), 100),
+		Context:     cut(plain(context), 100),
 		State:       v.commitState(),
 		Description: cut(plain(description), 140),
 		TargetURL:   url,
-		Name:        cut("slipway / "+plain(x.Pipeline.Name), 255),
+		Name:        cut(plain(name), 255),
 		Conclusion:  v.conclusion,
 		Ref:         x.Trigger.Ref,
 	}

@@ -41,7 +41,10 @@ type Pipeline struct {
 	CancelOnUpdate bool `json:"cancel_on_update,omitempty"`
 	// Branch is the source's, which a start without a ref takes; empty: the
 	// repository's default branch.
-	Branch    string         `json:"branch,omitempty"`
+	Branch string `json:"branch,omitempty"`
+	// Check is what its check and commit status are called; it may hold variables
+	// of a build. Empty: as the pipeline is.
+	Check     string         `json:"check,omitempty"`
 	Variables []VariableSpec `json:"variables,omitempty"`
 }
 

@@ -152,12 +152,15 @@ func (o *Orchestrator) gate(ctx context.Context, d Delivery, e forge.Event, v Ve
 // list.
 func (o *Orchestrator) remark(ctx context.Context, d Delivery, e forge.Event, v Verdict, why string, defs []Definition) (Decision, error) {
 	for _, def := range defs {
+		check := def.Pipeline.Check
 		if def.Triggers == nil {
 			def = broken(e.Repo, nil)
 		}
 		key := BoardKey(e.Repo, def.Project, def.Pipeline.Name)
+		remark := sourceOnly(def.Pipeline.Name)
+		remark.Check = check
 		start := &Start{
-			ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: sourceOnly(def.Pipeline.Name), Project: def.Project,
+			ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: remark, Project: def.Project,
 			Repo: e.Repo, Trigger: v.Trigger, Gate: why, Skip: v.Skip != "",
 		}
 		if err := o.submitStart(ctx, key, start); err != nil {

@@ -63,7 +63,7 @@ func (d *definitions) Pipelines(ctx context.Context, repo forge.Repo, t pipeline
 		return nil, fmt.Sprintf("there is no %s at commit %s", orDefault(p.Buildspec, defaultBuildspec), pipeline.ShortSHA(t.SHA)), nil
 	}
 	def := pipeline.Pipeline{
-		Name: pipeline.DefaultPipeline, Mode: pipeline.ParallelMode, Implied: true,
+		Name: pipeline.DefaultPipeline, Mode: pipeline.ParallelMode, Implied: true, Check: p.StatusContext,
 		Stages: []pipeline.Stage{{Name: "Source", Actions: []pipeline.Action{pipeline.SourceAction()}}},
 	}
 	if built {

@@ -47,7 +47,7 @@ func defined(t *testing.T, files commits, trigger pipeline.Trigger) []pipeline.D
 	cfg := config.Config{
 		Limits: config.Limits{BuildTimeout: time.Hour},
 		Projects: []config.Project{
-			{Repository: "local/octo/web", Compute: "small", Timeout: 20 * time.Minute},
+			{Repository: "local/octo/web", Compute: "small", Timeout: 20 * time.Minute, StatusContext: "ci/web"},
 			{Repository: "local/octo/web", Name: "heavy", Labels: "gpu", Compute: "large", Concurrency: 2},
 			{Repository: "local/octo/other", Name: "secret", Variables: map[string]string{"TOKEN": "x"}},
 		},
@@ -75,7 +75,7 @@ func TestPipelineFilesReplaceTheImpliedPipeline(t *testing.T) {
 	}
 	var got []string
 	for _, d := range defined(t, files, pipeline.Trigger{SHA: "a", Ref: "refs/heads/main"}) {
-		if d.Problem != nil || d.Triggers == nil || d.Pipeline.Implied {
+		if d.Problem != nil || d.Triggers == nil || d.Pipeline.Implied || d.Pipeline.Check != "" {
 			t.Errorf("%s: %+v", d.Pipeline.Name, d)
 		}
 		for _, a := range d.Pipeline.Stages[1].Actions {
@@ -91,7 +91,7 @@ func TestPipelineFilesReplaceTheImpliedPipeline(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if defs := defined(t, commits{"a:buildspec.yml": ""}, pipeline.Trigger{SHA: "a"}); len(defs) != 1 || !defs[0].Pipeline.Implied || defs[0].Triggers != nil {
+	if defs := defined(t, commits{"a:buildspec.yml": ""}, pipeline.Trigger{SHA: "a"}); len(defs) != 1 || !defs[0].Pipeline.Implied || defs[0].Triggers != nil || defs[0].Pipeline.Check != "ci/web" {
 		t.Errorf("without a pipeline file: %+v", defs)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/slipway-ci/slipway/pipeline"
 )
@@ -192,6 +194,9 @@ type Project struct {
 	// AutoRetry is how often a failed build is repeated, at most 100, where the
 	// repository has no pipeline file.
 	AutoRetry int `yaml:"auto_retry"`
+	// StatusContext names the check and the commit status of its builds, where
+	// the repository has no pipeline file (CodeBuild reference 8.3).
+	StatusContext string `yaml:"status_context"`
 	// FilterGroups say which webhooks start builds where the repository has no
 	// pipeline file: those that all filters of any group let pass.
 	FilterGroups [][]Filter `yaml:"filter_groups"`
@@ -319,6 +324,24 @@ func (l Limits) check() error {
 	return errors.Join(errs...)
 }
 
+// checkStatusContext keeps two projects of a repository from overwriting each
+// other's status.
+func (c *Config) checkStatusContext(i int) error {
+	p := c.Projects[i]
+	if p.StatusContext == "" {
+		return nil
+	}
+	if n := utf8.RuneCountInString(p.StatusContext); n > 100 || strings.ContainsFunc(p.StatusContext, unicode.IsControl) || strings.TrimSpace(p.StatusContext) != p.StatusContext {
+		return fmt.Errorf("projects[%d].status_context: want a line of at most 100 characters, have %.120q", i, p.StatusContext)
+	}
+	for j, other := range c.Projects[:i] {
+		if strings.EqualFold(other.Repository, p.Repository) && other.StatusContext == p.StatusContext {
+			return fmt.Errorf("projects[%d].status_context: %q is that of projects[%d] of the same repository, too", i, p.StatusContext, j)
+		}
+	}
+	return nil
+}
+
 func (c *Config) checkProjects() error {
 	var errs []error
 	for i, p := range c.Projects {
@@ -336,6 +359,7 @@ func (c *Config) checkProjects() error {
 		if p.Concurrency < 0 {
 			errs = append(errs, fmt.Errorf("projects[%d].concurrency: want 0, for no limit, or more, have %d", i, p.Concurrency))
 		}
+		errs = append(errs, c.checkStatusContext(i))
 		for _, pattern := range p.Sources {
 			if _, err := pipeline.Matches(pattern, ""); err != nil || !isSource(pattern) {
 				errs = append(errs, fmt.Errorf("projects[%d].sources: want FORGE/OWNER/NAME, s3://BUCKET/KEY or https://HOST/PATH, have %q", i, pattern))

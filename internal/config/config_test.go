@@ -127,6 +127,10 @@ func TestCheck(t *testing.T) {
 		{"projects[0].repository", func(c *Config) { c.Projects = []Project{{Repository: "octo/web"}} }},
 		{"projects[0].compute", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", Compute: "huge"}} }},
 		{"projects[0].timeout", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", Timeout: -1}} }},
+		{"projects[0].status_context", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", StatusContext: "a\nb"}} }},
+		{"projects[1].status_context", func(c *Config) {
+			c.Projects = []Project{{Repository: "github/octo/web", StatusContext: "ci"}, {Repository: "github/Octo/web", Name: "b", StatusContext: "ci"}}
+		}},
 		{"projects[0].queued_timeout", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", QueuedTimeout: -1}} }},
 		{"projects[0].concurrency", func(c *Config) { c.Projects = []Project{{Repository: "github/octo/web", Concurrency: -1}} }},
 		{"projects[0].variables", func(c *Config) {
