@@ -37,10 +37,7 @@ func (s *Service) weighed(ctx context.Context, build string, reports []pipeline.
 		if past, err = s.history.ReportHistory(ctx, g); err != nil {
 			break
 		}
-		if len(past) > 0 && past[0].Build == build { // the end is a repeat
-			past = past[1:]
-		}
-		r.Weigh(x, past)
+		r.Weigh(x, r.Point(x, build, s.now()).Past(past))
 		g.Last = r.Point(x, build, s.now().UTC())
 		err = s.history.AddReport(ctx, g)
 	}

@@ -22,6 +22,7 @@ func TestBatchIsDrawn(t *testing.T) {
 	page := s.URL + "/executions/" + handlerstest.BatchExecution
 	got := text(t, ctx, page)
 	wants(t, "batch", got, "build-graph, 6", "compile", "race_detector_on_li…", "Failed", "Waits", "Not begun", `command "go test -race ./..." exited with code 1`)
+	wants(t, "merged reports", got, "Reports of all builds", "82 tests, 79 passed, 2 failed, 1 skipped", "42 tests, 41 passed, 1 skipped")
 	if strings.Contains(got, "12 lines are too long") {
 		t.Error("a failure that is ignored is at the top")
 	}

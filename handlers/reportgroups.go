@@ -69,7 +69,7 @@ func (s *Server) groupOf(c *gin.Context) (reportGroup, error) {
 	if err == nil && !may[0] {
 		err = pipeline.ErrNotFound
 	}
-	return reportGroup{g, points}, err
+	return reportGroup{g, pipeline.MergeReports(points)}, err
 }
 
 func (s *Server) mayReadGroups(c *gin.Context, groups []pipeline.ReportGroup) ([]bool, error) {
@@ -160,7 +160,11 @@ func (s *Server) showReportGroups(c *gin.Context, v ui.ReportGroups, groups []pi
 		return
 	}
 	for i, g := range groups {
-		v.Items = append(v.Items, ui.ReportTrend{ReportGroup: g, Recent: recent[i]})
+		t := ui.ReportTrend{ReportGroup: g, Recent: pipeline.MergeReports(recent[i])}
+		if len(t.Recent) > 0 {
+			t.Last = t.Recent[0]
+		}
+		v.Items = append(v.Items, t)
 	}
 	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.ReportGroups(v) })
 }

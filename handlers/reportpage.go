@@ -280,7 +280,7 @@ func (s *Server) pastOf(c *gin.Context, v *ui.Report) error {
 		return err
 	}
 	v.Group = groupPath(repo, v.Report.Name)
-	v.SetPast(past)
+	v.SetPast(pipeline.MergeReports(past))
 	return nil
 }
 

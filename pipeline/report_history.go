@@ -32,14 +32,23 @@ type ReportPoint struct {
 	// On is what was built, as Trigger.Name says it.
 	On string `json:"on"`
 	// Trusted: not of a stranger's pull request.
-	Trusted bool      `json:"trusted"`
-	At      time.Time `json:"at"`
+	Trusted   bool   `json:"trusted"`
+	Execution string `json:"execution,omitempty"`
+	// Batch is the action that the build was a task of, as STAGE/ACTION, and Tasks
+	// are those tasks whose reports this one is made of; empty: it was of none.
+	Batch string    `json:"batch,omitempty"`
+	Tasks []string  `json:"tasks,omitempty"`
+	At    time.Time `json:"at"`
 }
 
 // Point is what the history keeps of a report of the execution's build.
 func (r Report) Point(x Execution, build string, at time.Time) ReportPoint {
 	r.Bad, r.Problems, r.Stored, r.NewKeys, r.FlakyKeys = nil, nil, nil, nil, nil
-	return ReportPoint{Report: r, Build: build, SHA: x.Trigger.SHA, On: x.Trigger.Name(), Trusted: x.Trigger.Trusted, At: at}
+	p := ReportPoint{Report: r, Build: build, SHA: x.Trigger.SHA, On: x.Trigger.Name(), Trusted: x.Trigger.Trusted, Execution: x.ID, At: at}
+	if batch, task := x.taskOf(build); batch != "" {
+		p.Batch, p.Tasks = batch, []string{task}
+	}
+	return p
 }
 
 // Key tells a case from others of its group, in every build.

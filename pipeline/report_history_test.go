@@ -61,6 +61,53 @@ func TestReportsAreWeighedAgainstTheirHistory(t *testing.T) {
 	}
 }
 
+// The builds of a batch share its tests: one says nothing of another's.
+func TestReportsOfABatchAreOne(t *testing.T) {
+	batch := func(id, sha string) pipeline.Execution {
+		x := of("refs/heads/main", sha, true)
+		x.ID = id
+		x.Stages = []pipeline.StageExecution{{Name: "Build", Actions: []pipeline.ActionExecution{
+			{Name: "Build"}, {Name: "Build/0", TaskOf: "Build", Job: id + "0", Earlier: []string{id + "first"}}, {Name: "Build/1", TaskOf: "Build", Job: id + "1"},
+		}}}
+		return x
+	}
+	at := func(x pipeline.Execution, build string, bad ...string) pipeline.ReportPoint {
+		status := pipeline.ReportSucceeded
+		if len(bad) > 0 {
+			status = pipeline.ReportFailed
+		}
+		return point(x, status, bad...).Report.Point(x, build, time.Unix(0, 0))
+	}
+	old, now := batch("x", "1"), batch("y", "2")
+	past := []pipeline.ReportPoint{at(old, "x1"), at(old, "x0", "a")}
+	merged := pipeline.MergeReports(past)
+	if len(merged) != 1 || merged[0].Total != 20 || merged[0].Failed != 1 || merged[0].Status != pipeline.ReportFailed || len(merged[0].Tasks) != 2 || len(merged[0].BadKeys) != 1 {
+		t.Fatalf("got %+v, want one report", merged)
+	}
+	for _, tt := range []struct {
+		name, build, bad string
+		newer            []pipeline.ReportPoint
+		new, flaky       int64
+	}{
+		{"bad in the batch before, by another build", "y1", "a", nil, 0, 0},
+		{"not bad in the batch before", "y1", "b", nil, 1, 0},
+		{"another build of the batch has other tests", "y1", "a", []pipeline.ReportPoint{at(now, "y0")}, 0, 0},
+		{"an attempt before it at the same commit", "y0", "a", []pipeline.ReportPoint{at(now, "yfirst")}, 1, 1},
+		{"the end is a repeat", "y1", "b", []pipeline.ReportPoint{at(now, "y0"), at(now, "y1", "b")}, 1, 0},
+	} {
+		p := at(now, tt.build, tt.bad)
+		r := p.Report
+		r.Weigh(now, p.Past(append(tt.newer, past...)))
+		if r.NewBad != tt.new || r.Flaky != tt.flaky {
+			t.Errorf("%s: got %d new, %d flaky, want %d, %d", tt.name, r.NewBad, r.Flaky, tt.new, tt.flaky)
+		}
+	}
+	again := pipeline.MergeReports([]pipeline.ReportPoint{at(now, "y0"), at(now, "yfirst", "a"), at(now, "y1")})
+	if len(again) != 2 || len(again[0].Tasks) != 2 || again[0].Failed != 0 || again[1].Failed != 1 {
+		t.Errorf("with an earlier attempt: %+v", again)
+	}
+}
+
 func TestHistoryOfACase(t *testing.T) {
 	main := of("refs/heads/main", "1", true)
 	past := []pipeline.ReportPoint{point(main, pipeline.ReportFailed, "a", "b"), point(main, pipeline.ReportIncomplete, "a"), point(main, pipeline.ReportFailed, "b")}

@@ -31,6 +31,8 @@ func functions(version string) template.FuncMap {
 		"pictures":  pictures,
 		"covered":   covered,
 		"duration":  duration,
+		"merged":    batchReports,
+		"pointpath": pointPath,
 		"dated":     func(now time.Time, p pipeline.ReportPoint) datedPoint { return datedPoint{p, now} },
 		"history":   history,
 		"graphs":    graphsOf,

@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/pipeline"
@@ -62,6 +63,53 @@ func (p *Pages) ReportGroups(v ReportGroups) ([]byte, error) { return p.render("
 
 // ReportGroup renders the history of one group.
 func (p *Pages) ReportGroup(v ReportGroup) ([]byte, error) { return p.render("report", v) }
+
+// pointPath is the page of a report: a build's, or the batch's if several builds
+// made it.
+func pointPath(p pipeline.ReportPoint) string {
+	if len(p.Tasks) > 1 {
+		return "/executions/" + url.PathEscape(p.Execution) + "#reports"
+	}
+	return "/builds/" + url.PathEscape(p.Build) + "/reports/" + url.PathEscape(p.Name)
+}
+
+// BatchReport is a group's report by the builds of a batch, taken together.
+type BatchReport struct {
+	pipeline.Report
+	Parts []ReportPart
+}
+
+// ReportPart is the report of one of the builds.
+type ReportPart struct {
+	Task, Href string
+	pipeline.Report
+}
+
+// batchReports are the reports of the execution's batches, by their groups.
+func batchReports(v Execution) []BatchReport {
+	var out []BatchReport
+	place := map[string]int{}
+	for _, st := range v.Stages {
+		for _, a := range st.Actions {
+			if a.TaskOf == "" {
+				continue
+			}
+			for _, r := range v.Builds[a.Job].Reports {
+				part := ReportPart{strings.TrimPrefix(a.Name, a.TaskOf+"/"), "/builds/" + url.PathEscape(a.Job) + "/reports/" + url.PathEscape(r.Name), r}
+				key := st.Name + "/" + a.TaskOf + " " + r.Name
+				i, known := place[key]
+				if !known {
+					i, place[key] = len(out), len(out)
+					out = append(out, BatchReport{Report: r})
+				} else {
+					out[i].Merge(r)
+				}
+				out[i].Parts = append(out[i].Parts, part)
+			}
+		}
+	}
+	return out
+}
 
 // Picture is a measure of a group's reports over time.
 type Picture struct {
@@ -136,7 +184,7 @@ func (m measure) draw(shown []pipeline.ReportPoint) Picture {
 		}
 		out.Newest = m.word(v)
 		out.Columns = append(out.Columns, Column{
-			X: i * columnStep, Y: stripHeight - height, Height: height, State: stateOf(p.Status), Href: "/builds/" + url.PathEscape(p.Build) + "/reports/" + url.PathEscape(p.Name),
+			X: i * columnStep, Y: stripHeight - height, Height: height, State: stateOf(p.Status), Href: pointPath(p),
 			Title: m.title + " " + m.word(v) + " at " + shortSHA(p.SHA),
 		})
 	}
