@@ -15,11 +15,16 @@ import (
 //go:embed driver.sh
 var driverScript string
 
-// hashFiles is the command codebuild-hash-files, which builds find in toolsName
-// of the work folder, last on their PATH.
-//
-//go:embed hashfiles.sh
-var hashFiles string
+// The commands that builds find in toolsName of the work folder, last on their
+// PATH.
+var (
+	//go:embed hashfiles.sh
+	hashFiles string
+	//go:embed globsearch.sh
+	globSearch string
+	//go:embed testsrun.sh
+	testsRun string
+)
 
 const toolsName = "bin"
 
@@ -79,8 +84,10 @@ func (p Place) equip() error {
 	if err := os.Mkdir(dir, sourceMode); err != nil {
 		return fmt.Errorf("making folder of tools: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "codebuild-hash-files"), []byte(hashFiles), 0o755); err != nil {
-		return fmt.Errorf("writing tool: %w", err)
+	for name, text := range map[string]string{"codebuild-hash-files": hashFiles, "codebuild-glob-search": globSearch, "codebuild-tests-run": testsRun} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			return fmt.Errorf("writing tool: %w", err)
+		}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -199,8 +200,12 @@ func (x *expansion) expand(spec *buildspec.Spec) specfile.Problems {
 		return x.problems
 	}
 	x.batch = pipeline.Batch{Kind: string(b.Kind), FastFail: b.FastFail}
-	for _, t := range b.Tasks {
-		x.batch.Tasks = append(x.batch.Tasks, x.task(t))
+	for i, t := range b.Tasks {
+		made := x.task(t)
+		if b.Kind == buildspec.Fanout { // for codebuild-tests-run
+			made.Variables = map[string]string{"SLIPWAY_SHARD": strconv.Itoa(i + 1), "SLIPWAY_SHARDS": strconv.Itoa(len(b.Tasks))}
+		}
+		x.batch.Tasks = append(x.batch.Tasks, made)
 	}
 	data, err := json.Marshal(x.batch)
 	if err != nil || len(data) > batchLimitBytes {

@@ -58,6 +58,17 @@ var blocks = []conformance{
 			"codebuild-hash-files: no file matches none\nnone\n",
 	},
 	{
+		name: "codebuild-tests-run runs the share of a build", files: map[string]string{
+			"t/a_test.x": "", "t/b 1_test.x": "", "t/u/c_test.x": "", "t/d.x": "", "e_test.x": "", "all.sh": shares,
+		},
+		spec: spec("  build:\n    commands: [sh all.sh]\n"), status: pipeline.BuildSucceeded,
+		output: "<t/a_test.x>\n<t/b 1_test.x>\n<t/u/c_test.x>\n" +
+			"<t/a_test.x>\n<t/b 1_test.x>\n<t/u/c_test.x>\n" +
+			"[e_test.x\nt/b 1_test.x]\n" +
+			"codebuild-tests-run: share 2 of 2 has none of the 1 file(s), so nothing runs\n" +
+			"3\ncodebuild-tests-run: the search for files failed: false\n1\n",
+	},
+	{
 		name: "automatic retry of the project", spec: failing("CONTINUE"), change: func(o *pipeline.BuildOrder) { o.AutoRetry, o.Retried = 2, 1 },
 		status: pipeline.BuildFailed, retry: true, output: "once\npost\n", log: []string{"automatic retry 2 of 2"},
 	},
@@ -219,3 +230,17 @@ func testCache(t *testing.T, s Setup) {
 		t.Errorf("C35: got keys %q", got)
 	}
 }
+
+// shares runs tests without a fanout, as the first and the second of two builds,
+// where there are fewer files than builds, and where something fails.
+const shares = `
+run() { codebuild-tests-run --files-search "codebuild-glob-search 't/**/*_test.x'" "$@"; }
+run --test-command 'printf "<%s>\n"'
+SLIPWAY_SHARDS=2 SLIPWAY_SHARD=1 run --test-command 'printf "<%s>\n"'
+export SLIPWAY_SHARDS=2 SLIPWAY_SHARD=2
+run --test-command 'printf "<%s>\n"'
+SLIPWAY_SHARD=1 codebuild-tests-run --test-command='echo "[$CODEBUILD_CURRENT_SHARD_FILES]"' --files-search='codebuild-glob-search "*_test.x" "t/b*" ./t/u/*.x'
+codebuild-tests-run --test-command false --files-search 'echo t/d.x'
+SLIPWAY_SHARD=1 codebuild-tests-run --test-command 'exit 3; echo' --files-search 'echo t/d.x' || echo $?
+codebuild-tests-run --test-command true --files-search false || echo $?
+`
