@@ -134,6 +134,10 @@ func (s *Server) readReport(c *gin.Context, want casesWanted, v *ui.Report) erro
 		return nil
 	}
 	r, err := s.Artifacts.OpenArtifact(c.Request.Context(), v.Report.Stored.Digest)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		v.Report.Stored = nil // retention has taken it
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func TestReportPage(t *testing.T) {
 	first := storedReport(t, s, arn, cases, "")
 	first.NewKeys, first.FlakyKeys, first.Failed, first.Skipped = []string{cases[0].Key()}, []string{cases[1].Key(), cases[2].Key()}, 2, 1
 	s.AddBuild(pipeline.Build{ID: "b", Execution: "x", SHA: "5ha", Number: 4, Status: pipeline.BuildSucceeded, Reports: []pipeline.Report{
-		first, storedReport(t, s, "many", many, ""), coverage, {Name: "lost", Kind: pipeline.ReportTest},
+		first, storedReport(t, s, "many", many, ""), coverage, {Name: "lost", Kind: pipeline.ReportTest}, {Name: "expired", Kind: pipeline.ReportTest, Stored: &pipeline.Artifact{Digest: "gone"}},
 	}})
 	for i, bad := range [][]string{{cases[0].Key()}, {cases[0].Key(), cases[1].Key()}, nil} {
 		p := pipeline.ReportPoint{Build: "b", SHA: fmt.Sprintf("%040d", i), On: "branch/main", At: time.Unix(int64(i), 0), Trusted: true}
@@ -80,6 +80,7 @@ func TestReportPage(t *testing.T) {
 		{"a page of the slowest", "/builds/b/reports/many?from=100&order=slowest", "Test149", []string{"Test050", "from=200"}},
 		{"coverage by file", "/builds/b/reports/cover", "main.go util.go", []string{"75.0% lines", "0.0% lines"}},
 		{"coverage of a file", "/builds/b/reports/cover?q=util", "util.go", nil},
+		{"one that has expired", "/builds/b/reports/expired", "", []string{"was not kept"}},
 		{"one that was not kept", "/builds/b/reports/lost", "", []string{"was not kept"}},
 	} {
 		status, _, body := answer(t, request(t, "GET", s.URL+tt.path))

@@ -81,8 +81,8 @@ func (s *Store) AddReport(ctx context.Context, g pipeline.ReportGroup) error {
 		tx.LPush(ctx, k.points(g.Name), point)
 		tx.LTrim(ctx, k.points(g.Name), 0, reportPoints-1)
 		tx.HSet(ctx, k.groups(), g.Name, group)
-		tx.PExpire(ctx, k.points(g.Name), s.keep)
-		tx.PExpire(ctx, k.groups(), s.keep)
+		tx.PExpire(ctx, k.points(g.Name), s.keepReports)
+		tx.PExpire(ctx, k.groups(), s.keepReports)
 		return nil
 	})
 	return wrapped("saving report "+g.Name, err)
@@ -93,7 +93,7 @@ func (s *Store) AddReport(ctx context.Context, g pipeline.ReportGroup) error {
 func (s *Store) listReport(ctx context.Context, member string, at time.Time) error {
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZAdd(ctx, reportsKey(), redis.Z{Score: float64(at.UnixMicro()), Member: member})
-		p.ZRemRangeByScore(ctx, reportsKey(), "-inf", strconv.FormatInt(at.Add(-s.keep).UnixMicro(), 10))
+		p.ZRemRangeByScore(ctx, reportsKey(), "-inf", strconv.FormatInt(time.Now().Add(-s.keepReports).UnixMicro(), 10))
 		return nil
 	})
 	return wrapped("listing a report group", err)
@@ -151,9 +151,16 @@ func (s *Store) listedReportGroups(ctx context.Context, places []place) ([]pipel
 		if err != nil {
 			return nil, fmt.Errorf("loading a report group: %w", err)
 		}
-		groups = append(groups, g)
+		if !s.expired(g.Last) {
+			groups = append(groups, g)
+		}
 	}
 	return groups, nil
+}
+
+// expired reports whether retention has taken a report.
+func (s *Store) expired(p pipeline.ReportPoint) bool {
+	return !p.At.IsZero() && time.Since(p.At) > s.keepReports
 }
 
 // RecentReports are up to n reports of each of the groups, the newest first.
@@ -172,18 +179,23 @@ func (s *Store) RecentReports(ctx context.Context, groups []pipeline.ReportGroup
 	}
 	out := make([][]pipeline.ReportPoint, len(groups))
 	for i, list := range lists {
-		if out[i], err = pointsOf(groups[i].Name, list.Val()); err != nil {
+		if out[i], err = s.pointsOf(groups[i].Name, list.Val()); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func pointsOf(group string, list []string) ([]pipeline.ReportPoint, error) {
-	points := make([]pipeline.ReportPoint, len(list))
-	for i, one := range list {
-		if err := json.Unmarshal([]byte(one), &points[i]); err != nil {
+// pointsOf leaves out what has expired.
+func (s *Store) pointsOf(group string, list []string) ([]pipeline.ReportPoint, error) {
+	points := make([]pipeline.ReportPoint, 0, len(list))
+	for _, one := range list {
+		var p pipeline.ReportPoint
+		if err := json.Unmarshal([]byte(one), &p); err != nil {
 			return nil, fmt.Errorf("decoding the history of report group %s: %w", group, err)
+		}
+		if !s.expired(p) {
+			points = append(points, p)
 		}
 	}
 	return points, nil
@@ -215,11 +227,14 @@ func (s *Store) ReportGroup(ctx context.Context, forgeName, repo, name string) (
 	if err := json.Unmarshal(data, &g); err != nil {
 		return g, nil, fmt.Errorf("decoding report group %s: %w", name, err)
 	}
+	if s.expired(g.Last) {
+		return pipeline.ReportGroup{}, nil, fmt.Errorf("loading report group %s: %w", name, pipeline.ErrNotFound)
+	}
 	list, err := s.rdb.LRange(ctx, k.points(name), 0, reportPoints-1).Result()
 	if err != nil {
 		return g, nil, fmt.Errorf("loading the history of report group %s: %w", name, err)
 	}
-	points, err := pointsOf(name, list)
+	points, err := s.pointsOf(name, list)
 	return g, points, err
 }
 
@@ -237,7 +252,9 @@ func (s *Store) ReportGroups(ctx context.Context, forgeName, repo string) ([]pip
 		if err := json.Unmarshal([]byte(data), &g); err != nil {
 			return nil, fmt.Errorf("decoding report group %s: %w", name, err)
 		}
-		groups = append(groups, g)
+		if !s.expired(g.Last) {
+			groups = append(groups, g)
+		}
 	}
 	slices.SortFunc(groups, func(a, b pipeline.ReportGroup) int { return cmp.Compare(a.Name, b.Name) })
 	return groups, nil

@@ -39,6 +39,15 @@ func TestReportGroups(t *testing.T) {
 		if groups, err := s.ReportGroups(ctx, "github", "octo/app"); err != nil || len(groups) != 1 || groups[0].Repo.ID != "2" {
 			t.Errorf("groups %+v, %v", groups, err)
 		}
+		old := g
+		old.Name, old.Last.At = "old", at.Add(-31*24*time.Hour)
+		must(t, s.AddReport(ctx, old))
+		if _, _, err := s.ReportGroup(ctx, "github", "octo/app", "old"); !errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("a group that has expired: %v", err)
+		}
+		if groups, err := s.ReportGroups(ctx, "github", "octo/app"); err != nil || len(groups) != 1 {
+			t.Errorf("groups with one that has expired: %+v, %v", groups, err)
+		}
 		page, err := s.LatestReportGroups(ctx, 1, "")
 		if err != nil || len(page.Items) != 1 || page.Items[0].Name != "later" || page.Next == "" {
 			t.Errorf("the first page: %+v, %v, want the group of another repository and more", page, err)

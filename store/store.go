@@ -34,6 +34,9 @@ type Options struct {
 	// Keep is how long an ended execution and its builds are kept; 0 means 400
 	// days.
 	Keep time.Duration
+	// KeepReports is how long reports stay in their groups' histories; 0 means 30
+	// days.
+	KeepReports time.Duration
 }
 
 // Store is the state in Redis. It is safe for concurrent use by any number of
@@ -41,7 +44,9 @@ type Options struct {
 type Store struct {
 	rdb  redis.UniversalClient
 	keep time.Duration
-	log  *slog.Logger
+	// keepReports is that of the histories of reports.
+	keepReports time.Duration
+	log         *slog.Logger
 	// single: the server is no cluster, so a transaction may touch any keys.
 	single bool
 }
@@ -51,8 +56,11 @@ func New(rdb redis.UniversalClient, opts Options, log *slog.Logger) *Store {
 	if opts.Keep == 0 {
 		opts.Keep = 400 * 24 * time.Hour
 	}
+	if opts.KeepReports == 0 {
+		opts.KeepReports = 30 * 24 * time.Hour // as CodeBuild keeps them (reference 6.2)
+	}
 	_, cluster := rdb.(*redis.ClusterClient)
-	return &Store{rdb: rdb, keep: opts.Keep, log: log, single: !cluster}
+	return &Store{rdb: rdb, keep: opts.Keep, keepReports: opts.KeepReports, log: log, single: !cluster}
 }
 
 func limited(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -106,7 +106,7 @@ func (p *platform) openState(ctx context.Context) error {
 	p.inbox = queue.NewInbox(rdb, queue.InboxOptions{Lease: p.cfg.Limits.Lease, Keep: p.cfg.Retention.Deliveries, KeepCount: p.cfg.Retention.DeliveryCount}, p.log)
 	p.jobs = queue.NewJobs(rdb, queue.JobsOptions{Lease: p.cfg.Limits.Lease}, p.log)
 	p.closers = append(p.closers, p.jobs.Close)
-	p.store = store.New(rdb, store.Options{Keep: p.cfg.Retention.Executions}, p.log)
+	p.store = store.New(rdb, store.Options{Keep: p.cfg.Retention.Executions, KeepReports: p.cfg.Retention.Reports}, p.log)
 	if p.bucket, err = openBucket(ctx, p.cfg, p.log); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 
@@ -117,7 +118,61 @@ func (r *retention) pass(ctx context.Context, trial bool) (pipeline.Removal, err
 	if err := r.weigh(ctx, trial, &out.Artifacts, kind{now.Add(-r.cfg.Artifacts), r.blobs.Old, digestsOf, r.blobs.Expire}); err != nil {
 		return out, fmt.Errorf("removing artifacts: %w", err)
 	}
+	if err := r.reports(ctx, trial, &out.Artifacts, now); err != nil {
+		return out, fmt.Errorf("removing reports: %w", err)
+	}
 	return out, nil
+}
+
+// reports removes stored reports that have to go before the artifacts of their
+// builds.
+func (r *retention) reports(ctx context.Context, trial bool, out *pipeline.Removed, now time.Time) error {
+	if r.cfg.Reports >= r.cfg.Artifacts {
+		return nil
+	}
+	before := now.Add(-r.cfg.Reports)
+	expired, err := r.expiredReports(ctx, now.Add(-r.cfg.Artifacts), before)
+	if err != nil || len(expired) == 0 {
+		return err
+	}
+	old := func(ctx context.Context, before time.Time, from string, limit int) (map[string]int64, string, error) {
+		old, next, err := r.blobs.Old(ctx, before, from, limit)
+		maps.DeleteFunc(old, func(digest string, _ int64) bool { return !expired[digest] })
+		return old, next, err
+	}
+	return r.weigh(ctx, trial, out, kind{before, old, func(n named) []string { return n.digests }, r.blobs.Expire})
+}
+
+// expiredReports are the digests of reports by executions that ended between two
+// times.
+func (r *retention) expiredReports(ctx context.Context, after, before time.Time) (map[string]bool, error) {
+	digests := map[string]bool{}
+	q := pipeline.Query{Limit: 200}
+	for {
+		page, err := r.store.Executions(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range page.Items {
+			if !x.Status.Ended() || x.EndedAt.After(before) || x.EndedAt.Before(after) {
+				continue
+			}
+			builds, err := r.store.Builds(ctx, x.ID)
+			if err != nil {
+				return nil, err
+			}
+			for _, b := range builds {
+				for _, report := range b.Reports {
+					if report.Stored != nil {
+						digests[report.Stored.Digest] = true
+					}
+				}
+			}
+		}
+		if q.After = page.Next; q.After == "" {
+			return digests, nil
+		}
+	}
 }
 
 // kind is what retention removes by what names it.

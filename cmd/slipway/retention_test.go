@@ -197,6 +197,32 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// Reports go before the other artifacts of their builds.
+func TestRetentionOfReports(t *testing.T) {
+	w := newRetentionWorld(t)
+	for _, x := range []struct {
+		id   string
+		days int
+	}{{"old", 40}, {"young", 20}} {
+		w.ended(x.id, "branch/main", x.days, pipeline.Failed, nil)
+		stored := w.put("report-" + x.id)
+		at := w.now.Add(-time.Duration(x.days) * 24 * time.Hour)
+		w.must(w.store.SaveBuild(t.Context(), pipeline.Build{ID: "b-" + x.id, Execution: x.id, Status: pipeline.BuildSucceeded, CreatedAt: at, Reports: []pipeline.Report{{Name: "unit", Stored: &stored}}}))
+	}
+	w.put("orphan")
+	w.age(50)
+	trial, err := w.Pass(t.Context(), true)
+	w.must(err)
+	out, err := w.Pass(t.Context(), false)
+	w.must(err)
+	if trial.Artifacts.Count != 1 || out.Artifacts.Count != 1 {
+		t.Errorf("a trial counts %+v, the pass %+v, want one", trial.Artifacts, out.Artifacts)
+	}
+	if diff := cmp.Diff("log-old log-young old orphan report-young young", w.left()); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+}
+
 // One server makes the pass, and nobody another one before it is time.
 func TestRetentionTakesTurns(t *testing.T) {
 	w := newRetentionWorld(t)

@@ -230,7 +230,7 @@ func Default(dataHome string) Config {
 			InfrastructureRetries: 2, Lease: 15 * time.Second, AgentLease: time.Minute, BuildTimeout: time.Hour,
 			QueuedTimeout: 8 * time.Hour, Drain: 10 * time.Minute, Debug: time.Hour,
 		},
-		Retention: Retention{Deliveries: 30 * day, DeliveryCount: 100_000, Executions: 400 * day, Logs: 90 * day, Artifacts: 90 * day},
+		Retention: Retention{Deliveries: 30 * day, DeliveryCount: 100_000, Executions: 400 * day, Logs: 90 * day, Artifacts: 90 * day, Reports: 30 * day},
 	}
 }
 

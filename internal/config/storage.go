@@ -18,6 +18,7 @@ type Retention struct {
 	Executions    time.Duration `yaml:"executions" env:"SLIPWAY_RETENTION_EXECUTIONS" doc:"How long executions, builds and deployments are kept."`
 	Logs          time.Duration `yaml:"logs" env:"SLIPWAY_RETENTION_LOGS" doc:"How long logs are kept; those of a branch's last good execution stay as long as that is kept."`
 	Artifacts     time.Duration `yaml:"artifacts" env:"SLIPWAY_RETENTION_ARTIFACTS" doc:"How long artifacts are kept; those of a branch's last good execution and of a group's last good deployment stay as long as those are kept."`
+	Reports       time.Duration `yaml:"reports" env:"SLIPWAY_RETENTION_REPORTS" doc:"How long reports and their history are kept; the cases of one no longer than artifacts."`
 }
 
 // leastRetention leaves time for what is under way: a build takes up to 8 hours
@@ -29,7 +30,7 @@ func (r Retention) check() error {
 	for _, d := range []struct {
 		key   string
 		value time.Duration
-	}{{"deliveries", r.Deliveries}, {"executions", r.Executions}, {"logs", r.Logs}, {"artifacts", r.Artifacts}} {
+	}{{"deliveries", r.Deliveries}, {"executions", r.Executions}, {"logs", r.Logs}, {"artifacts", r.Artifacts}, {"reports", r.Reports}} {
 		if d.value < leastRetention {
 			errs = append(errs, fmt.Errorf("retention.%s: want at least %s, have %s", d.key, leastRetention, d.value))
 		}
