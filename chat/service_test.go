@@ -52,6 +52,8 @@ type world struct {
 	board      pipeline.Board
 	deployed   []pipeline.Deployment
 	stopped    []string
+	undone     []string
+	nothing    bool // that could be gone back to
 }
 
 func newWorld() *world {
@@ -119,6 +121,14 @@ func (w *world) Deployments(_ context.Context, q pipeline.DeploymentQuery) (page
 func (w *world) StopDeployment(_ context.Context, id, _ string) error {
 	w.stopped = append(w.stopped, id)
 	return nil
+}
+
+func (w *world) RollBack(_ context.Context, id, _ string) (pipeline.Deployment, error) {
+	if w.nothing {
+		return pipeline.Deployment{}, &pipeline.UserError{Msg: "there is nothing to go back to"}
+	}
+	w.undone = append(w.undone, id)
+	return pipeline.Deployment{ID: "back-" + id}, nil
 }
 
 func (w *world) AddAuditOnce(_ context.Context, once string, e access.Entry) error {

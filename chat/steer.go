@@ -17,6 +17,9 @@ type Fleet interface {
 	Deployments(ctx context.Context, q pipeline.DeploymentQuery) (pipeline.Page[pipeline.Deployment], error)
 	// StopDeployment ends a deployment; pipeline.ErrConflict: it has ended.
 	StopDeployment(ctx context.Context, id, reason string) error
+	// RollBack ends a deployment and deploys what was good before it; a
+	// *pipeline.UserError: nothing was.
+	RollBack(ctx context.Context, id, by string) (pipeline.Deployment, error)
 }
 
 // runOne runs a pipeline for the head, whatever its own triggers.
@@ -127,20 +130,35 @@ func stopDeployments(ctx context.Context, t *talk, c Command) (outcome, error) {
 			if d.Environment != c.Args[0] || !strings.EqualFold(d.Revision.Repo, t.e.Repo.Forge+"/"+t.e.Repo.FullName()) {
 				continue
 			}
-			err := t.Fleet.StopDeployment(ctx, d.ID, "stopped by "+t.c.Author.Login)
+			said, err := t.stopDeployment(ctx, d, c.Flags["rollback"] != "")
 			if errors.Is(err, pipeline.ErrConflict) {
 				continue
 			}
 			if err != nil {
 				return outcome{}, err
 			}
-			links = append(links, "`"+d.ID+"`")
+			links = append(links, said)
 		}
 	}
 	if len(links) == 0 {
 		return outcome{}, refuse("nothing of this repository is being deployed to %s", c.Args[0])
 	}
 	return outcome{reaction: "+1", text: fmt.Sprintf("Stopping what is deployed to %s: %s.", c.Args[0], strings.Join(links, ", "))}, nil
+}
+
+// stopDeployment ends one deployment and says so. One that goes back itself, or
+// has not begun, leaves nothing to undo.
+func (t *talk) stopDeployment(ctx context.Context, d pipeline.Deployment, undo bool) (said string, err error) {
+	said = "`" + d.ID + "`"
+	if undo && d.Status == pipeline.DeploymentInProgress && d.Creator != pipeline.CreatorRollback {
+		back, err := t.Fleet.RollBack(ctx, d.ID, t.c.Author.Login)
+		none, ok := errors.AsType[*pipeline.UserError](err)
+		if !ok {
+			return said + ", undone by `" + back.ID + "`", err
+		}
+		said += " (" + none.Msg + ")"
+	}
+	return said, t.Fleet.StopDeployment(ctx, d.ID, "stopped by "+t.c.Author.Login)
 }
 
 // held is a stage in front of which executions can be held.

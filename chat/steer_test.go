@@ -93,6 +93,35 @@ func TestStopOfDeployments(t *testing.T) {
 	}
 }
 
+func TestStopWithRollback(t *testing.T) {
+	own := pipeline.Revision{Repo: "github/octo/web"}
+	running := func() *world {
+		w := newWorld()
+		w.deployed = []pipeline.Deployment{
+			{ID: "d-1", Environment: "production", Status: pipeline.DeploymentInProgress, Revision: own},
+			{ID: "d-2", Environment: "production", Status: pipeline.DeploymentInProgress, Revision: own, Creator: pipeline.CreatorRollback},
+			{ID: "d-3", Environment: "production", Status: pipeline.DeploymentQueued, Revision: own},
+		}
+		return w
+	}
+	w := running()
+	_, said := w.say(t, alice, "/stop production --rollback")
+	if !slices.Equal(w.undone, []string{"d-1"}) || !slices.Equal(w.stopped, []string{"d-2", "d-3"}) || !strings.Contains(said, "`d-1`, undone by `back-d-1`") {
+		t.Errorf("undone %v, stopped %v, %q", w.undone, w.stopped, said)
+	}
+	w = running()
+	w.nothing = true
+	_, said = w.say(t, alice, "/stop production --rollback")
+	if len(w.undone) > 0 || !slices.Equal(w.stopped, []string{"d-1", "d-2", "d-3"}) || !strings.Contains(said, "`d-1` (there is nothing to go back to)") {
+		t.Errorf("with nothing to go back to: undone %v, stopped %v, %q", w.undone, w.stopped, said)
+	}
+	w = running()
+	w.env.Approvers = []string{"bob"}
+	if _, said := w.say(t, alice, "/stop production --rollback"); len(w.undone)+len(w.stopped) > 0 || !strings.Contains(said, "may deploy to production") {
+		t.Errorf("undone %v, stopped %v, %q", w.undone, w.stopped, said)
+	}
+}
+
 func TestHold(t *testing.T) {
 	tests := []struct {
 		name, body   string
