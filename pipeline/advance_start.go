@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -44,7 +45,7 @@ func (s *step) start() {
 	if s.overtaken(x) {
 		return
 	}
-	if s.b.underWay(x.Pipeline) > maxConcurrent {
+	if s.b.underWay(x.Pipeline) > x.Pipeline.maxExecutions() {
 		s.end(x, Failed, tooMany(x.Pipeline).Error())
 		return
 	}
@@ -71,11 +72,11 @@ func (s *step) remark(x *Execution, skip bool) {
 	}
 }
 
-// maxConcurrent is how many executions of a pipeline with mode queued or
+// maxExecutions is how many executions of a pipeline with mode queued or
 // parallel may be under way (CodePipeline reference 2.2). Superseded ones keep
 // their number down themselves, and implied pipelines have no definition that
 // asks for a mode.
-const maxConcurrent = 50
+func (p Pipeline) maxExecutions() int { return cmp.Or(p.MaxExecutions, 50) }
 
 // underWay counts the executions that share the number which p may have; 0 where
 // there is no such number.
@@ -90,7 +91,7 @@ func (b *Board) underWay(p Pipeline) int {
 }
 
 func tooMany(p Pipeline) error {
-	return refuse(TooManyExecutions, "%d executions with mode %s are under way, and there may be no more", maxConcurrent, strings.ToLower(string(p.Mode)))
+	return refuse(TooManyExecutions, "%d executions with mode %s are under way, and there may be no more", p.maxExecutions(), strings.ToLower(string(p.Mode)))
 }
 
 // define notes what the newest execution's definition says of the Board.

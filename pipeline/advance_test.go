@@ -292,30 +292,32 @@ func TestCase22Parallel(t *testing.T) {
 	}
 }
 
-// The 51st execution of a queued or parallel pipeline is refused, and so is the
+// One execution too many of a queued or parallel pipeline is refused, and so is the
 // retry of one that ended; superseded and implied ones know no such number.
 func TestExecutionsAreLimited(t *testing.T) {
 	tests := []struct {
 		name  string
 		p     Pipeline
+		most  int
 		limit bool
 	}{
-		{"queued", f1(QueuedMode), true},
-		{"parallel", f1(ParallelMode), true},
-		{"superseded", f1(SupersededMode), false},
-		{"implied", func() Pipeline { p := f1(QueuedMode); p.Implied = true; return p }(), false},
+		{"queued", f1(QueuedMode), 50, true},
+		{"parallel", f1(ParallelMode), 50, true},
+		{"set by the server", func() Pipeline { p := f1(ParallelMode); p.MaxExecutions = 3; return p }(), 3, true},
+		{"superseded", f1(SupersededMode), 50, false},
+		{"implied", func() Pipeline { p := f1(QueuedMode); p.Implied = true; return p }(), 50, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			ended := w.start(tt.p)
 			w.end(ended, "Build", "b", BuildFailed)
-			for range 50 {
+			for range tt.most {
 				w.start(tt.p)
 			}
 			over := w.all[w.start(tt.p)]
-			if got := over.Status == Failed && strings.Contains(over.Reason, "50 executions"); got != tt.limit {
-				t.Errorf("the 51st is %s: %s", over.Status, over.Reason)
+			if got := over.Status == Failed && strings.HasPrefix(over.Reason, itoa(tt.most)+" executions"); got != tt.limit {
+				t.Errorf("one more is %s: %s", over.Status, over.Reason)
 			}
 			if tt.p.Mode == ParallelMode {
 				w.refused(w.retry(ended, "Build", FailedActions), TooManyExecutions)

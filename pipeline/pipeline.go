@@ -44,8 +44,11 @@ type Pipeline struct {
 	Branch string `json:"branch,omitempty"`
 	// Check is what its check and commit status are called; it may hold variables
 	// of a build. Empty: as the pipeline is.
-	Check     string         `json:"check,omitempty"`
-	Variables []VariableSpec `json:"variables,omitempty"`
+	Check string `json:"check,omitempty"`
+	// MaxExecutions is how many with mode queued or parallel may be under way; 0
+	// means CodePipeline's 50.
+	MaxExecutions int            `json:"max_executions,omitempty"`
+	Variables     []VariableSpec `json:"variables,omitempty"`
 }
 
 // VariableSpec declares a pipeline variable, #{variables.NAME}.

@@ -127,7 +127,7 @@ func checkRetry(b *Board, e Event) error {
 	case sx.Status != Stopped && sx.Status != Failed:
 		return refuse(StageNotRetryable, "no action of stage %s failed", e.Stage)
 	}
-	if b.underWay(x.Pipeline) >= maxConcurrent {
+	if b.underWay(x.Pipeline) >= x.Pipeline.maxExecutions() {
 		return tooMany(x.Pipeline)
 	}
 	if st := b.Stages[e.Stage]; st != nil && x.Pipeline.Mode != ParallelMode && (st.Holder != "" || st.Latest > x.Number) {

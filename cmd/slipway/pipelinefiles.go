@@ -78,6 +78,7 @@ func (d *definitions) define(f pipeline.FilePipeline, repo forge.Repo, p config.
 	if f.Problems.HasErrors() {
 		return broken(f, projectName(p, repo))
 	}
+	f.Pipeline.MaxExecutions = d.cfg.Limits.Executions
 	for i := range f.Pipeline.Stages {
 		st := &f.Pipeline.Stages[i]
 		for j := range st.Actions {

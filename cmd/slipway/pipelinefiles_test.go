@@ -45,7 +45,7 @@ func (nobody) Clone(context.Context, forge.Repo, int64) (user, password string, 
 func defined(t *testing.T, files commits, trigger pipeline.Trigger) []pipeline.Definition {
 	t.Helper()
 	cfg := config.Config{
-		Limits: config.Limits{BuildTimeout: time.Hour},
+		Limits: config.Limits{BuildTimeout: time.Hour, Executions: 7},
 		Projects: []config.Project{
 			{Repository: "local/octo/web", Compute: "small", Timeout: 20 * time.Minute, StatusContext: "ci/web"},
 			{Repository: "local/octo/web", Name: "heavy", Labels: "gpu", Compute: "large", Concurrency: 2},
@@ -75,7 +75,7 @@ func TestPipelineFilesReplaceTheImpliedPipeline(t *testing.T) {
 	}
 	var got []string
 	for _, d := range defined(t, files, pipeline.Trigger{SHA: "a", Ref: "refs/heads/main"}) {
-		if d.Problem != nil || d.Triggers == nil || d.Pipeline.Implied || d.Pipeline.Check != "" {
+		if d.Problem != nil || d.Triggers == nil || d.Pipeline.Implied || d.Pipeline.Check != "" || d.Pipeline.MaxExecutions != 7 {
 			t.Errorf("%s: %+v", d.Pipeline.Name, d)
 		}
 		for _, a := range d.Pipeline.Stages[1].Actions {

@@ -147,6 +147,7 @@ type Prometheus struct {
 // Limits bound what is done and kept.
 type Limits struct {
 	InfrastructureRetries int           `yaml:"infrastructure_retries" env:"SLIPWAY_LIMITS_INFRASTRUCTURE_RETRIES" doc:"Attempts that may be lost to the infrastructure before an action fails."`
+	Executions            int           `yaml:"executions" env:"SLIPWAY_LIMITS_EXECUTIONS" doc:"How many executions of a pipeline with mode queued or parallel may be under way; one more fails."`
 	Lease                 time.Duration `yaml:"lease" env:"SLIPWAY_LIMITS_LEASE" doc:"How long a silent worker keeps its job."`
 	AgentLease            time.Duration `yaml:"agent_lease" env:"SLIPWAY_LIMITS_AGENT_LEASE" doc:"How long an agent may be silent during a deployment, or take to begin one, before its instance has failed."`
 	BuildTimeout          time.Duration `yaml:"build_timeout" env:"SLIPWAY_LIMITS_BUILD_TIMEOUT" doc:"Time limit of a build whose project sets none."`
@@ -227,7 +228,7 @@ func Default(dataHome string) Config {
 		Bitbucket:     Bitbucket{APIURL: "https://api.bitbucket.org/2.0"},
 		Notifications: Notifications{Comments: "failures", Statuses: "auto", Deployments: "on"},
 		Limits: Limits{
-			InfrastructureRetries: 2, Lease: 15 * time.Second, AgentLease: time.Minute, BuildTimeout: time.Hour,
+			InfrastructureRetries: 2, Executions: 50, Lease: 15 * time.Second, AgentLease: time.Minute, BuildTimeout: time.Hour,
 			QueuedTimeout: 8 * time.Hour, Drain: 10 * time.Minute, Debug: time.Hour,
 		},
 		Retention: Retention{Deliveries: 30 * day, DeliveryCount: 100_000, Executions: 400 * day, Logs: 90 * day, Artifacts: 90 * day, Reports: 30 * day},
@@ -305,6 +306,9 @@ func (c *Config) Check() error {
 	return errors.Join(errs...)
 }
 
+// maxExecutions bounds limits.executions: all of a pipeline are in one record.
+const maxExecutions = 500
+
 func (l Limits) check() error {
 	var errs []error
 	for _, d := range []struct {
@@ -320,6 +324,9 @@ func (l Limits) check() error {
 	}
 	if l.InfrastructureRetries < 0 {
 		errs = append(errs, fmt.Errorf("limits.infrastructure_retries: want 0 or more, have %d", l.InfrastructureRetries))
+	}
+	if l.Executions < 1 || l.Executions > maxExecutions {
+		errs = append(errs, fmt.Errorf("limits.executions: want 1 to %d, have %d", maxExecutions, l.Executions))
 	}
 	return errors.Join(errs...)
 }

@@ -121,6 +121,8 @@ func TestCheck(t *testing.T) {
 		{"limits.drain", func(c *Config) { c.Limits.Drain = -1 }},
 		{"limits.debug", func(c *Config) { c.Limits.Debug = -1 }},
 		{"limits.report_spacing", func(c *Config) { c.Limits.ReportSpacing = -1 }},
+		{"limits.executions", func(c *Config) { c.Limits.Executions = 0 }},
+		{"limits.executions", func(c *Config) { c.Limits.Executions = 501 }},
 		{"limits.infrastructure_retries", func(c *Config) { c.Limits.InfrastructureRetries = -1 }},
 		{"encryption_key", func(c *Config) { c.EncryptionKey = "short" }},
 		{"private_key_file", func(c *Config) { c.GitHub.AppID = 1 }},
