@@ -90,8 +90,12 @@ func (o *Orchestrator) StartPull(ctx context.Context, d Delivery, e forge.Event,
 			def.Pipeline.Stages = harmless(def.Pipeline.Stages)
 		}
 		key := BoardKey(e.Repo, def.Project, def.Pipeline.Name)
+		cause := d.ID
+		if want.Comment != "" { // of which a delivery may have several
+			cause += " " + want.Comment
+		}
 		start := &Start{
-			ID: ExecutionID(d.Forge, d.ID, key, d.Attempt), Pipeline: def.Pipeline, Project: def.Project, Repo: e.Repo, Trigger: t,
+			ID: ExecutionID(d.Forge, cause, key, d.Attempt), Pipeline: def.Pipeline, Project: def.Project, Repo: e.Repo, Trigger: t,
 			Problem: def.Problem, Annotations: def.Annotations, Variables: want.variablesFor(def),
 		}
 		if err := o.submitStart(ctx, key, start); err != nil {

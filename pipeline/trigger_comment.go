@@ -39,7 +39,7 @@ func (r *reader) commentForm(n *yaml.Node, where, text string) bool {
 		r.f.Errorf(n, spFilter, "%s: want a regular expression from ^/ to $ of at most %d characters, have %.120q", where, maxPatternChars, text)
 		return false
 	}
-	re, err := regexp.Compile(text)
+	re, err := wholeLine(text)
 	if err != nil {
 		r.f.Errorf(n, spFilter, "%s: %v", where, err)
 		return false
@@ -54,6 +54,9 @@ func (r *reader) commentForm(n *yaml.Node, where, text string) bool {
 	return true
 }
 
+// wholeLine anchors an expression, whatever alternatives it has.
+func wholeLine(text string) (*regexp.Regexp, error) { return regexp.Compile("^(?:" + text + ")$") }
+
 // commented says whether a line of a comment starts the pipeline, and with
 // which variables. A group that took no part leaves its variable's default.
 func (t *Triggers) commented(line string) (variables map[string]string, ok bool) {
@@ -61,7 +64,7 @@ func (t *Triggers) commented(line string) (variables map[string]string, ok bool)
 		return nil, false
 	}
 	for _, text := range t.Comments {
-		re, err := regexp.Compile(text)
+		re, err := wholeLine(text)
 		if err != nil {
 			continue // a file that has such is refused when it is read
 		}

@@ -15,6 +15,7 @@ on:
   comment:
     - "^/bench( (?P<SUITE>[a-z]+))?( level=(?P<LEVEL>[a-z]+))?$"
     - "^/measure$"
+    - "^/load|/stress$"
 stages: [{name: S, actions: [{build: b}]}]
 `
 
@@ -36,6 +37,9 @@ func TestCommentsStartPipelines(t *testing.T) {
 		{"/benchmark", nil},
 		{"/measure it", nil},
 		{"please /bench", nil},
+		{"/load", map[string]string{}},
+		{"/load it", nil},
+		{"/not /stress", nil},
 	}
 	for _, tt := range tests {
 		found := commented(defs, tt.line)
@@ -53,6 +57,25 @@ func TestCommentsStartPipelines(t *testing.T) {
 	e := forge.Event{Kind: forge.Push, Push: &forge.PushEvent{Ref: "refs/heads/main"}, Repo: forge.Repo{DefaultBranch: "main"}}
 	if start, reason, err := f.Triggers.Match(e, nil); start || err != nil || !strings.Contains(reason, "only comments start it") {
 		t.Errorf("a push: %t, %q, %v", start, reason, err)
+	}
+}
+
+// A comment may have several lines for one pipeline; its delivery may come twice.
+func TestEachLineOfACommentStarts(t *testing.T) {
+	f := ParseFile(".slipway/bench.yml", []byte(benchFile))[0]
+	m := newMemory()
+	m.define(Definition{Project: "octo-web", Pipeline: f.Pipeline, Triggers: &f.Triggers})
+	e := pulled("opened", "1")
+	for range 2 {
+		for line, suite := range map[string]string{"/bench": "all", "/bench quick": "quick"} {
+			d, err := m.orchestrator().StartPull(t.Context(), Delivery{Forge: "github", ID: "1"}, e, *e.Pull, PullRun{Comment: line})
+			if err != nil || len(d.Executions) != 1 || m.executions[d.Executions[0]].Variables["SUITE"] != suite {
+				t.Fatalf("%s: %+v, %v", line, d, err)
+			}
+		}
+	}
+	if len(m.executions) != 2 {
+		t.Errorf("started %s", m.pipelines())
 	}
 }
 
