@@ -297,6 +297,10 @@ func (c *collection) add(base, pattern string, say func(string, ...any)) error {
 	}
 	found := 0
 	for _, m := range matches {
+		if !fs.ValidPath(m) {
+			say("Warning: %q is left out: its name is no UTF-8", m)
+			continue
+		}
 		took, err := c.take(base, m, clean)
 		if err != nil {
 			return err

@@ -211,6 +211,12 @@ var cases = []conformance{
 		log: []string{"Warning: /no/such/y.zip is outside of ", "Skipping invalid file path /no/such/y.zip"},
 	},
 	{
+		name:   "a file whose name is no UTF-8",
+		spec:   spec("  build:\n    commands:\n      - mkdir d && echo 1 >d/x && echo 2 >\"$(printf 'd/n\\377')\"\n") + "artifacts:\n  files: ['**/*']\n",
+		status: pipeline.BuildSucceeded, files2: []string{"buildspec.yml", "d/x"},
+		log: []string{`Warning: "d/n\xff" is left out: its name is no UTF-8`},
+	},
+	{
 		name: "4.1.2 a base directory outside of the source", spec: spec("  build:\n    commands: ['D=$(cd .. && pwd)/base', 'mkdir -p $D/x', 'echo 1 > $D/x/f']\n") +
 			"artifacts:\n  base-directory: $D\n  files: ['**/*']\n  secondary-artifacts:\n    other: {base-directory: $D/x, files: f}\n",
 		status: pipeline.BuildSucceeded, files2: []string{"x/f"}, secondary: map[string][]string{"other": {"f"}},
