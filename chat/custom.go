@@ -31,6 +31,9 @@ func (t *talk) custom(ctx context.Context, c Command) (result, error) {
 	}, nil
 }
 
+// ours reports whether a line is meant for Slipway, known or not.
+func ours(c Command) bool { return c.Custom == "" || c.Unknown != nil }
+
 func passOver(c Command) result {
 	if c.Unknown != nil {
 		return notUnderstood(c.Text, c.Unknown.Error())

@@ -126,7 +126,11 @@ func (s *Service) Comment(ctx context.Context, on pipeline.Steering, d pipeline.
 		return ignored("the comment has no command"), nil
 	}
 	t := &talk{Service: s, forge: port, on: on, d: d, e: e, c: *e.Comment}
-	if err := t.meet(ctx); err != nil {
+	err = t.meet(ctx)
+	if err != nil && permanent(err) && len(problems) == 0 && !slices.ContainsFunc(commands, ours) {
+		return ignored("the comment has no command"), nil
+	}
+	if err != nil {
 		return t.unable(err)
 	}
 	done, err := t.actAll(ctx, commands)

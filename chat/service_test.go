@@ -670,6 +670,17 @@ func TestTableIsWhole(t *testing.T) {
 	}
 }
 
+// What is somebody else's is no failure of ours where the forge can't be asked.
+func TestSomebodyElsesCommandsNeedNoForge(t *testing.T) {
+	for body, want := range map[string]string{"/lgtm": pipeline.DecisionIgnored, "/status": pipeline.DecisionFailed, "/lgtm\n/status": pipeline.DecisionFailed} {
+		w := newWorld()
+		w.outage["permission"] = forge.ErrNotFound
+		if d, _ := w.say(t, alice, body); d.Decision != want {
+			t.Errorf("%q: got %+v, want %s", body, d, want)
+		}
+	}
+}
+
 // A repository's own commands: forges reference 5.4, on_comment.
 func TestCustomCommands(t *testing.T) {
 	tests := []struct {
