@@ -38,29 +38,29 @@ func (s *shell) script(n int, text, force string, fresh bool) string {
 	return "#!/bin/sh\n" + s.restore(force) + "\n" + keep + "\n" + text + "\n"
 }
 
-// group runs plain commands one after the other in one shell. Each still has
-// its file, so that messages name its line. Between two of them happens what a
-// shell of its own would do: programs are looked for anew, a folder that has
-// moved or gone is left, forced variables are set. How a command ended is
-// looked at in a line of its own, because an error such as that of a readonly
-// variable makes bash drop the rest of the line.
-func (s *shell) group(first int, numbers []int, force string) string {
+// group runs plain commands one after the other in one shell. Each has its
+// file, so that messages name its line; the shell writes it, which takes half
+// as long as through the runner. Between two of
+// them happens what a shell of its own would do: programs are looked for anew, a
+// folder that has moved or gone is left, forced variables are set. How a command
+// ended is looked at in a line of its own, because an error such as that of a
+// readonly variable makes bash drop the rest of the line; the mark that it ended
+// is written together with the one that the next begins.
+func (s *shell) group(first int, commands []string, force string) string {
+	folder := fmt.Sprintf("%s/%d/", s.work, first)
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n" + s.restore(force) + "\n")
-	b.WriteString("IFS= read -r _sw_word; exec </dev/null\n")
-	b.WriteString(`_sw_end() { set -- "$?" "$@"; [ -n "$2" ] && echo "$_sw_word E $2 $1"; set +a; unset _sw_word; ` + s.save(first) + "; }\n")
+	b.WriteString("IFS= read -r _sw_word; exec </dev/null; _sw_nl='\n'\n")
+	b.WriteString(`_sw_end() { set -- "$?" "$@"; set +a; [ -z "$2" ] || _sw_ended="$_sw_word E $2 $1${_sw_nl}"; ` +
+		`printf %s "$_sw_ended"; unset _sw_word _sw_ended _sw_nl; ` + s.save(first) + "; }\n")
 	b.WriteString(`_sw_place() { set -- "$OLDPWD"; PWD=$(pwd); cd "$PWD" 2>/dev/null || cd ` + quote(s.source) + "; OLDPWD=$1; }\n")
-	b.WriteString(`_sw_begin() { hash -r; [ "$PWD" -ef . ] || _sw_place; ` + force + `; echo "$_sw_word B $1"; }` + "\n")
-	b.WriteString(`_sw_check() { [ "$1" = 0 ] || exit "$1"; echo "$_sw_word E $2 0"; }` + "\n")
-	b.WriteString("set -a\n")
-	for _, n := range numbers {
-		fmt.Fprintf(&b, "trap '_sw_end %d' EXIT; _sw_begin %d\n. %s\n_sw_check \"$?\" %d\n",
-			n, n, quote(fmt.Sprintf("%s/%d/script.sh", s.work, n)), n)
+	b.WriteString(`_sw_begin() { hash -r; [ "$PWD" -ef . ] || _sw_place; ` + force + `; printf '%s%s B %s\n' "$_sw_ended" "$_sw_word" "$1"; ` +
+		`printf '#!/bin/sh\n\n\n%s\n' "$2" >` + quote(folder) + `"$1-script.sh"; }` + "\n")
+	b.WriteString(`_sw_check() { set +a; [ "$1" = 0 ] || exit "$1"; _sw_ended="$_sw_word E $2 0${_sw_nl}"; }` + "\n")
+	for i, text := range commands {
+		fmt.Fprintf(&b, "trap '_sw_end %d' EXIT; _sw_begin %d %s || exit\nset -a\n. %s\n_sw_check \"$?\" %d\n",
+			first+i, first+i, quote(text), quote(fmt.Sprintf("%s%d-script.sh", folder, first+i)), first+i)
 	}
 	b.WriteString("trap _sw_end EXIT\n")
 	return b.String()
 }
-
-// plainScript is a command of a group: the same lines without the state, which
-// the group has.
-func plainScript(text string) string { return "#!/bin/sh\n\n\n" + text + "\n" }

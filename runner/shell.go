@@ -141,7 +141,7 @@ func (s *shell) write(b batch) (first int, name string, err error) {
 			err = s.put(first+i, "script.sh", s.script(first+i, b.commands[i], b.force, s.fresh))
 			fmt.Fprintf(&list, "one %d\n", first+i)
 		} else {
-			err = s.putGroup(first+i, b.commands[i:i+n], b.force)
+			err = s.put(first+i, "group.sh", s.group(first+i, b.commands[i:i+n], b.force))
 			fmt.Fprintf(&list, "many %d\n", first+i)
 		}
 		if err != nil {
@@ -152,17 +152,6 @@ func (s *shell) write(b batch) (first int, name string, err error) {
 	s.next += len(b.commands)
 	name = strconv.Itoa(first)
 	return first, name, writeFile(s.folder, name+".list", list.String())
-}
-
-func (s *shell) putGroup(first int, commands []string, force string) error {
-	numbers := make([]int, len(commands))
-	for i, text := range commands {
-		numbers[i] = first + i
-		if err := s.put(first+i, "script.sh", plainScript(text)); err != nil {
-			return err
-		}
-	}
-	return s.put(first, "group.sh", s.group(first, numbers, force))
 }
 
 func (s *shell) put(n int, name, text string) error {

@@ -4,115 +4,130 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
 )
 
-// plain reports whether a command may share a shell with its neighbours: it is
-// a single line of ordinary commands, assignments and cd, so whatever it
-// changes is what lives on between commands anyway (CodeBuild reference 2.3).
-// Anything doubtful has a shell of its own, which costs a millisecond.
+// plain reports whether a command may share a shell with its neighbours: every
+// part of it is known to change nothing but what lives on between commands
+// anyway (CodeBuild reference 2.3). Anything doubtful, and all that POSIX
+// doesn't have, has a shell of its own, which costs some milliseconds.
 func plain(text string) bool {
-	if strings.ContainsAny(text, doubtful) && !harmless(text) || special.MatchString(text) {
+	if len(text) > maxPlainBytes || strings.Contains(text, "_sw") || strings.ContainsAny(text, "\x00\r") {
 		return false
 	}
-	segments, ok := split(text)
-	if !ok {
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(text), "")
+	if err != nil || len(file.Stmts) == 0 {
 		return false
 	}
-	for _, s := range segments {
-		if !plainCommand(s) {
-			return false
-		}
-	}
-	return len(segments) > 0
+	ok := true
+	syntax.Walk(file, func(n syntax.Node) bool {
+		ok = ok && (n == nil || plainNode(n))
+		return ok
+	})
+	return ok
 }
 
-// doubtful are the characters of substitutions, blocks, background jobs, here
-// documents, comments and escapes.
-const doubtful = "\n`(){}[]&#!<\\\x00"
+// maxPlainBytes bounds what is parsed.
+const maxPlainBytes = 64 << 10
+
+func plainNode(n syntax.Node) bool {
+	switch n := n.(type) {
+	case *syntax.File, *syntax.Comment, *syntax.Word, *syntax.Lit, *syntax.BinaryCmd, *syntax.Subshell, *syntax.Block,
+		*syntax.IfClause, *syntax.WhileClause, *syntax.ForClause, *syntax.CaseClause, *syntax.CaseItem, *syntax.CmdSubst:
+		return true
+	case *syntax.SglQuoted:
+		return !n.Dollar
+	case *syntax.DblQuoted:
+		return !n.Dollar
+	case *syntax.Stmt:
+		return !n.Background && !n.Coprocess
+	case *syntax.WordIter:
+		return plainTarget(n.Name.Value)
+	case *syntax.Redirect:
+		return n.Hdoc == nil && (n.N == nil || len(n.N.Value) == 1)
+	case *syntax.Assign:
+		return n.Name != nil && plainTarget(n.Name.Value)
+	case *syntax.ParamExp:
+		return plainParameter(n)
+	case *syntax.CallExpr:
+		return plainCall(n.Args)
+	}
+	return false
+}
+
+// plainParameter allows what reads a variable.
+func plainParameter(p *syntax.ParamExp) bool {
+	if p.Param == nil || p.Excl || p.Index != nil || p.Slice != nil || p.Repl != nil || p.Names != 0 {
+		return false
+	}
+	if p.Exp != nil && slices.Contains(writing, p.Exp.Op) {
+		return false
+	}
+	name := p.Param.Value
+	return name == "?" || syntax.ValidName(name) && !special.MatchString(name)
+}
+
+// writing are the expansions that set a variable or end the shell.
+var writing = []syntax.ParExpOperator{syntax.AssignUnset, syntax.AssignUnsetOrNull, syntax.ErrorUnset, syntax.ErrorUnsetOrNull}
 
 // special are the variables that tell one shell from another, or that change
 // how a shell works.
-var special = regexp.MustCompile(`\$[$0-]|\$_(?:[^A-Za-z0-9_]|$)|_sw|IFS|UID|SECONDS|RANDOM|LINENO|BASH|FUNCNAME|` +
-	`DIRSTACK|PIPESTATUS|EPOCH|OPT|HIST|PPID|PWD=|POSIX|SHELLOPTS|ENV=`)
+var special = regexp.MustCompile(`^(_|IFS|E?UID|SECONDS|S?RANDOM|LINENO|BASH.*|FUNCNAME|DIRSTACK|PIPESTATUS|EPOCH.*|OPT.*|HIST.*|PPID|` +
+	`POSIX.*|SHELLOPTS|ENV)$`)
 
-// harmless allows the one doubtful character that is frequent: && between
-// commands.
-func harmless(text string) bool {
-	rest := strings.ReplaceAll(text, "&&", "")
-	return !strings.ContainsAny(rest, doubtful)
-}
-
-// split takes a line apart at && and || and ; and | outside quotes, into words.
-// Quotes stay in the words.
-func split(text string) (segments [][]string, ok bool) {
-	var words []string
-	var word strings.Builder
-	inWord, quote := false, byte(0)
-	flush := func() {
-		if inWord {
-			words = append(words, word.String())
-			word.Reset()
-			inWord = false
-		}
-	}
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		switch {
-		case quote != 0:
-			word.WriteByte(c)
-			if c == quote {
-				quote = 0
-			}
-		case c == '\'' || c == '"':
-			quote, inWord = c, true
-			word.WriteByte(c)
-		case c == ' ' || c == '\t':
-			flush()
-		case c == ';' || c == '|' || c == '&':
-			flush()
-			if len(words) == 0 {
-				return nil, false
-			}
-			segments, words = append(segments, words), nil
-			if c != ';' && i+1 < len(text) && text[i+1] == c {
-				i++
-			}
-		default:
-			inWord = true
-			word.WriteByte(c)
-		}
-	}
-	flush()
-	if quote != 0 || len(words) == 0 {
-		return nil, false
-	}
-	return append(segments, words), true
+// plainTarget reports whether a variable may be set.
+func plainTarget(name string) bool {
+	return name != "PWD" && !special.MatchString(name)
 }
 
 var (
-	assignment  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
-	exported    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(?:=|$)`)
-	format      = regexp.MustCompile(`^['"]?[A-Za-z0-9%]`) // never an option
-	programName = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./+-]*$`)
+	format      = regexp.MustCompile(`^[A-Za-z0-9%]`) // never an option
+	programName = regexp.MustCompile(`^(\[|[A-Za-z0-9_./][A-Za-z0-9_./+-]*)$`)
 )
 
-func plainCommand(words []string) bool {
-	for len(words) > 0 && assignment.MatchString(words[0]) {
-		words = words[1:]
-	}
-	if len(words) == 0 {
+func plainCall(args []*syntax.Word) bool {
+	if len(args) == 0 {
 		return true
 	}
-	name := words[0]
+	name, args := args[0].Lit(), args[1:]
 	switch {
 	case !programName.MatchString(name) || unplain[name]:
 		return false
 	case name == "export":
-		return len(words) > 1 && !slices.ContainsFunc(words[1:], func(w string) bool { return !exported.MatchString(w) })
+		return len(args) > 0 && !slices.ContainsFunc(args, func(w *syntax.Word) bool { return !plainExport(w) })
 	case name == "printf":
-		return len(words) > 1 && format.MatchString(words[1])
+		return len(args) > 0 && plainFormat(args[0])
 	}
 	return true
+}
+
+// plainExport reports whether an argument of export is NAME or NAME=word.
+func plainExport(w *syntax.Word) bool {
+	lit, ok := w.Parts[0].(*syntax.Lit)
+	if !ok {
+		return false
+	}
+	name, _, assigns := strings.Cut(lit.Value, "=")
+	return syntax.ValidName(name) && plainTarget(name) && (assigns || len(w.Parts) == 1)
+}
+
+// plainFormat reports whether an argument can't be an option.
+func plainFormat(w *syntax.Word) bool {
+	var text string
+	switch p := w.Parts[0].(type) {
+	case *syntax.Lit:
+		text = p.Value
+	case *syntax.SglQuoted:
+		text = p.Value
+	case *syntax.DblQuoted:
+		if len(p.Parts) > 0 {
+			if lit, ok := p.Parts[0].(*syntax.Lit); ok {
+				text = lit.Value
+			}
+		}
+	}
+	return format.MatchString(text)
 }
 
 // unplain are the words that do more to a shell than start a program: the
