@@ -121,7 +121,7 @@ func stopDeployments(ctx context.Context, t *talk, c Command) (outcome, error) {
 		return outcome{}, refuse("this server has no deployments")
 	}
 	var links []string
-	for _, status := range []pipeline.DeploymentStatus{pipeline.DeploymentInProgress, pipeline.DeploymentQueued, pipeline.DeploymentCreated} {
+	for _, status := range []pipeline.DeploymentStatus{pipeline.DeploymentInProgress, pipeline.DeploymentBaking, pipeline.DeploymentQueued, pipeline.DeploymentCreated} {
 		page, err := t.Fleet.Deployments(ctx, pipeline.DeploymentQuery{Status: status, Limit: 200})
 		if err != nil {
 			return outcome{}, err
@@ -150,7 +150,7 @@ func stopDeployments(ctx context.Context, t *talk, c Command) (outcome, error) {
 // has not begun, leaves nothing to undo.
 func (t *talk) stopDeployment(ctx context.Context, d pipeline.Deployment, undo bool) (said string, err error) {
 	said = "`" + d.ID + "`"
-	if undo && d.Status == pipeline.DeploymentInProgress && d.Creator != pipeline.CreatorRollback {
+	if undo && d.Status.UnderWay() && d.Creator != pipeline.CreatorRollback {
 		back, err := t.Fleet.RollBack(ctx, d.ID, t.c.Author.Login)
 		none, ok := errors.AsType[*pipeline.UserError](err)
 		if !ok {

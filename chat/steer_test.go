@@ -75,7 +75,7 @@ func TestStopOfDeployments(t *testing.T) {
 	own := pipeline.Revision{Repo: "github/octo/web"}
 	w := newWorld()
 	w.deployed = []pipeline.Deployment{
-		{ID: "d-1", Environment: "production", Status: pipeline.DeploymentInProgress, Revision: own},
+		{ID: "d-1", Environment: "production", Status: pipeline.DeploymentBaking, Revision: own},
 		{ID: "d-2", Environment: "production", Status: pipeline.DeploymentQueued, Revision: own},
 		{ID: "d-3", Environment: "staging", Status: pipeline.DeploymentInProgress, Revision: own},
 		{ID: "d-4", Environment: "production", Status: pipeline.DeploymentInProgress, Revision: pipeline.Revision{Repo: "github/octo/other"}},

@@ -42,7 +42,9 @@ func TestAlarmStopsAndRollsBack(t *testing.T) {
 	w.pass()
 	w.pass()
 	w.end(w.take("a"), pipeline.BuildSucceeded)
-	w.later()
+	if d := w.deployment("d-1"); d.Status != pipeline.DeploymentBaking || len(w.outcomes()) != 0 {
+		t.Fatalf("with its instances done it is %s, and the pipeline was told %v", d.Status, w.outcomes())
+	}
 	w.later()
 	w.pass()
 	if d := w.deployment("d-1"); d.Status != pipeline.DeploymentSucceeded {

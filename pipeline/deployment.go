@@ -13,14 +13,20 @@ import (
 const (
 	DeploymentCreated DeploymentStatus = "Created"
 	DeploymentQueued  DeploymentStatus = "Queued" // ours: another one of its group runs
+	DeploymentBaking  DeploymentStatus = "Baking" // its instances are done, its alarms are watched on
 )
+
+// UnderWay reports whether a deployment has begun and not ended.
+func (s DeploymentStatus) UnderWay() bool {
+	return s == DeploymentInProgress || s == DeploymentBaking
+}
 
 // Ended reports whether nothing more happens by itself.
 func (s DeploymentStatus) Ended() bool {
 	switch s {
 	case DeploymentSucceeded, DeploymentFailed, DeploymentSkipped, DeploymentStopped:
 		return true
-	case DeploymentCreated, DeploymentQueued, DeploymentPending, DeploymentInProgress:
+	case DeploymentCreated, DeploymentQueued, DeploymentPending, DeploymentInProgress, DeploymentBaking:
 		return false
 	}
 	return false

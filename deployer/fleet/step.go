@@ -81,7 +81,7 @@ func Step(d pipeline.Deployment, e Event) (pipeline.Deployment, error) {
 	case Stop:
 		s.stop(e.Reason, e.Code)
 	}
-	if err != nil || s.d.Status != pipeline.DeploymentInProgress {
+	if err != nil || !s.d.Status.UnderWay() {
 		return s.d, err
 	}
 	s.proceed()
@@ -138,7 +138,7 @@ func count(instances []pipeline.Instance, c Config) tally {
 }
 
 func (s *step) begin() {
-	if s.d.Status == pipeline.DeploymentInProgress {
+	if s.d.Status.UnderWay() {
 		return
 	}
 	t := s.tally()
@@ -259,7 +259,7 @@ func (s *step) stop(reason, code string) {
 		s.d.Error = &pipeline.DeploymentError{Code: code, Message: reason}
 	}
 	s.leaveOut()
-	if s.d.Status != pipeline.DeploymentInProgress { // it was not its turn yet
+	if !s.d.Status.UnderWay() { // it was not its turn yet
 		s.end(pipeline.DeploymentStopped)
 	}
 }
@@ -313,7 +313,7 @@ func (s *step) conclude(t tally) {
 		}
 		s.end(pipeline.DeploymentFailed)
 	case s.d.Bake > 0 && s.d.BakeUntil.IsZero():
-		s.d.BakeUntil = s.at.Add(s.d.Bake)
+		s.d.Status, s.d.BakeUntil = pipeline.DeploymentBaking, s.at.Add(s.d.Bake)
 	case !s.at.Before(s.d.BakeUntil):
 		s.end(pipeline.DeploymentSucceeded)
 	}

@@ -129,7 +129,7 @@ func TestBakes(t *testing.T) {
 	d.Bake = time.Minute
 	d = must(t, d, Event{Type: Begin})
 	d = done(t, d, 0, pipeline.DeploymentSucceeded, start)
-	if d.Status != pipeline.DeploymentInProgress || !d.BakeUntil.Equal(start.Add(time.Minute)) {
+	if d.Status != pipeline.DeploymentBaking || !d.BakeUntil.Equal(start.Add(time.Minute)) {
 		t.Fatalf("the deployment is %s until %s", d.Status, d.BakeUntil)
 	}
 	alarmed := must(t, d, Event{Type: Stop, At: start.Add(30 * time.Second), Code: pipeline.AlarmActive, Reason: "the alarm errors is active"})

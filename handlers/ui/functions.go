@@ -53,7 +53,7 @@ func functions(version string) template.FuncMap {
 		"tally":     tally,
 		"healthy":   healthy,
 		"deploymentstatuses": func() []pipeline.DeploymentStatus {
-			return []pipeline.DeploymentStatus{pipeline.DeploymentQueued, pipeline.DeploymentInProgress, pipeline.DeploymentSucceeded, pipeline.DeploymentFailed, pipeline.DeploymentStopped}
+			return []pipeline.DeploymentStatus{pipeline.DeploymentQueued, pipeline.DeploymentInProgress, pipeline.DeploymentBaking, pipeline.DeploymentSucceeded, pipeline.DeploymentFailed, pipeline.DeploymentStopped}
 		},
 		"meeting": meeting,
 		"statuses": func() []pipeline.Status {
@@ -74,6 +74,7 @@ var states = map[string]State{
 	"InProgress":  {"running", "In progress"},
 	"INCOMPLETE":  {"ended", "Incomplete"},
 	"IN_PROGRESS": {"running", "In progress"},
+	"Baking":      {"running", "Baking"},
 	"Stopping":    {"running", "Stopping"},
 	"QUEUED":      {"waiting", "Queued"},
 	"Created":     {"waiting", "Created"},
