@@ -3,7 +3,9 @@ package redact
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -67,10 +69,11 @@ func leaves(out []string, value any) []string {
 
 var percentCode = regexp.MustCompile(`%[0-9A-F]{2}`)
 
-// escapes are the URL and JSON forms of s.
+// escapes are the forms of s in URLs, JSON and shell text, and in hexadecimal.
 func escapes(s string) []string {
-	out := []string{url.QueryEscape(s), url.PathEscape(s)}
-	for _, u := range out[:2] {
+	urls := []string{url.QueryEscape(s), url.PathEscape(s), percent(s, ""), percent(s, "/"), percent(s, "!'()*")}
+	out := urls
+	for _, u := range urls {
 		out = append(out, percentCode.ReplaceAllStringFunc(u, strings.ToLower))
 	}
 	for _, html := range []bool{true, false} {
@@ -82,7 +85,28 @@ func escapes(s string) []string {
 			out = append(out, quoted[1:len(quoted)-1])
 		}
 	}
-	return out
+	code := hex.EncodeToString([]byte(s))
+	return append(out, code, strings.ToUpper(code),
+		strings.ReplaceAll(s, "'", `'\''`), strings.ReplaceAll(s, "'", `'"'"'`), inDoubleQuotes.Replace(s))
+}
+
+// inDoubleQuotes writes a value as "export -p" of bash does.
+var inDoubleQuotes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`")
+
+// percent is s in a URL, with %20 for a blank. It leaves the characters of keep
+// as they are: Python's quote keeps the slash, JavaScript's encodeURIComponent
+// some marks, curl nothing.
+func percent(s, keep string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.~"+keep, c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // base64Forms are the base64 forms of s alone, whole and wrapped as tools wrap

@@ -3,6 +3,7 @@ package redact
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"math/rand/v2"
@@ -51,11 +52,18 @@ func TestString(t *testing.T) {
 
 // Attacks: 5, 16.
 func TestEncodedForms(t *testing.T) {
-	secret := "p\"4ss/w+rd & <söme> \\thing?~"
+	secret := "p\"4ss/w+rd & <söme> \\thing?~it's$5"
 	m := New(secret)
 	quoted, _ := json.Marshal(secret)
 	for name, shown := range map[string]string{
 		"query":        url.QueryEscape(secret),
+		"curl":         "p%224ss%2Fw%2Brd%20%26%20%3Cs%C3%B6me%3E%20%5Cthing%3F~it%27s%245",
+		"python":       "p%224ss/w%2Brd%20%26%20%3Cs%C3%B6me%3E%20%5Cthing%3F~it%27s%245",
+		"javascript":   "p%224ss%2Fw%2Brd%20%26%20%3Cs%C3%B6me%3E%20%5Cthing%3F~it's%245",
+		"hexadecimal":  hex.EncodeToString([]byte(secret)),
+		"bash, set -x": `p"4ss/w+rd & <söme> \thing?~it'\''s$5`,
+		"dash, set -x": `p"4ss/w+rd & <söme> \thing?~it'"'"'s$5`,
+		"export -p":    `p\"4ss/w+rd & <söme> \\thing?~it's\$5`,
 		"path":         url.PathEscape(secret),
 		"lower case":   percentCode.ReplaceAllStringFunc(url.QueryEscape(secret), strings.ToLower),
 		"json":         string(quoted),
