@@ -6,7 +6,8 @@
 #
 # Orders:  run WORD SHELL BATCH STATE   run the commands listed in BATCH.list
 #          beat                         the runner is still there
-#          stop                         ask the running command to end
+#          stop                         ask the running command to end; with a
+#                                       file BATCH.stop no other begins
 # Marks:   WORD B N                     command N begins
 #          WORD E N STATUS              it ended
 #          WORD G STATUS                the shell of several commands ended
@@ -52,7 +53,12 @@ else
 	[ -n "$_sw_sleep" ] && [ -e "$_sw/beat" ] && _sw_beats </dev/null >/dev/null &
 fi
 
+# A stop reaches the whole group: its commands are asked to end, the driver stays
+# and waits for them. A subshell forgets the traps of its parent.
+_sw_stay() { trap : HUP INT QUIT TERM; }
+
 _sw_watch() {
+	_sw_stay
 	while _sw_order; do
 		case $_sw_line in
 		beat) ;;
@@ -90,13 +96,18 @@ _sw_end
 			;;
 		esac
 		[ -e "$_sw/$_sw_i/ok" ] && _sw_state=$_sw_i
-		[ "$_sw_status" = 0 ] || break
+		[ "$_sw_status" = 0 ] && [ ! -e "$_sw/$1.stop" ] || break
 	done <"$_sw/$1.list"
 	echo "$_sw_word D $_sw_state"
 }
 
-trap : HUP INT QUIT TERM
-_sw_watch | while IFS=' ' read -r _sw_line _sw_word _sw_kind _sw_batch _sw_state; do
-	_sw_choose "$_sw_kind"
-	_sw_run "$_sw_batch"
-done
+_sw_serve() {
+	_sw_stay
+	while IFS=' ' read -r _sw_line _sw_word _sw_kind _sw_batch _sw_state; do
+		_sw_choose "$_sw_kind"
+		_sw_run "$_sw_batch"
+	done
+}
+
+_sw_stay
+_sw_watch | _sw_serve

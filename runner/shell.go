@@ -78,7 +78,7 @@ func (s *shell) run(ctx context.Context, d *driver, b batch) (result, error) {
 	if err := d.order(fmt.Sprintf("run %s %s %s %s", word, s.kind, name, s.state)); err != nil {
 		return result{failed: -1}, s.why(ctx, err)
 	}
-	defer s.guard(ctx, d)()
+	defer s.guard(ctx, d, name)()
 	p := progress{first: first, count: len(b.commands), begin: b.begin, state: s.state, result: result{failed: -1}}
 	for !p.done {
 		mark, err := d.until(word, b.out)
@@ -101,8 +101,13 @@ func (s *shell) why(ctx context.Context, err error) error {
 	return err
 }
 
-// guard ends the batch when ctx is over; the result stops that.
-func (s *shell) guard(ctx context.Context, d *driver) func() {
+// stop asks the batch's running command to end, and lets no other begin.
+func (s *shell) stop(d *driver, batch string) error {
+	return errors.Join(writeFile(s.folder, batch+".stop", ""), d.order("stop"))
+}
+
+// guard ends the batch of that name when ctx is over; the result stops that.
+func (s *shell) guard(ctx context.Context, d *driver, name string) func() {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -111,7 +116,7 @@ func (s *shell) guard(ctx context.Context, d *driver) func() {
 			return
 		case <-ctx.Done():
 		}
-		if !errors.Is(context.Cause(ctx), pipeline.ErrStale) && d.order("stop") == nil {
+		if !errors.Is(context.Cause(ctx), pipeline.ErrStale) && s.stop(d, name) == nil {
 			t := time.NewTimer(s.grace)
 			defer t.Stop()
 			select {

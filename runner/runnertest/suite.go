@@ -96,6 +96,7 @@ func TestEngine(t *testing.T, s Setup) {
 	t.Run("C37 reports", func(t *testing.T) { testReports(t, s) })
 	t.Run("C48 time limit", func(t *testing.T) { testTimeLimit(t, s) })
 	t.Run("C47 stop", func(t *testing.T) { testStop(t, s) })
+	t.Run("a stopped command may clean up, and no other begins", func(t *testing.T) { testCleanUp(t, s) })
 	t.Run("a command that ignores SIGTERM is killed after the grace period", func(t *testing.T) { testStubborn(t, s) })
 	t.Run("a claim that is lost kills at once", func(t *testing.T) { testStale(t, s) })
 	t.Run("a thousand commands", func(t *testing.T) { testMany(t, s) })
@@ -239,7 +240,7 @@ phases:
     finally: ["echo from finally"]
   post_build:
     commands: ["echo from post_build"]
-`, pipeline.ErrStopped)
+`, pipeline.ErrStopped, time.Minute)
 	if got, want := phases(b), begun+"INSTALL S, PRE_BUILD S, BUILD S, FINALIZING S, COMPLETED"; got != want {
 		t.Errorf("got phases %q, want %q", got, want)
 	}
@@ -263,12 +264,28 @@ phases:
     finally: [echo from finally]
   post_build:
     commands: [echo from post_build]
-`, pipeline.ErrTimedOut)
+`, pipeline.ErrTimedOut, time.Minute)
 	if got, want := phases(b), begun+"INSTALL S, PRE_BUILD S, BUILD T, FINALIZING S, COMPLETED"; got != want || b.Status != pipeline.BuildTimedOut {
 		t.Errorf("got %s, phases %q, want %q", b.Status, got, want)
 	}
 	if b.Failure == nil || b.Failure.Code != "BUILD_TIMED_OUT" || strings.Contains(sink.Output(), "from") {
 		t.Errorf("got failure %+v, log:\n%s", b.Failure, sink.Text())
+	}
+}
+
+func testCleanUp(t *testing.T, s Setup) {
+	t.Parallel()
+	b, sink := interrupted(t, s, `
+version: 0.2
+phases:
+  build:
+    commands:
+      - "trap 'sleep 1; echo cleaned; exit 0' TERM; echo begun; while :; do sleep 1; done"
+      - |
+        echo from the next
+`, pipeline.ErrStopped, time.Minute)
+	if b.Status != pipeline.BuildStopped || !strings.Contains(sink.Output(), "\ncleaned\n") || strings.Contains(sink.Output(), "from") {
+		t.Errorf("got %s, log:\n%s", b.Status, sink.Text())
 	}
 }
 
@@ -279,7 +296,7 @@ version: 0.2
 phases:
   build:
     commands: ["trap '' TERM; echo begun; while :; do sleep 1; done"]
-`, pipeline.ErrStopped)
+`, pipeline.ErrStopped, 2*time.Second)
 	if b.Status != pipeline.BuildStopped {
 		t.Errorf("got status %s", b.Status)
 	}
@@ -292,19 +309,21 @@ version: 0.2
 phases:
   build:
     commands: ["trap 'echo asked' TERM; echo begun; while :; do sleep 1; done"]
-`, pipeline.ErrStale)
+`, pipeline.ErrStale, time.Minute)
 	if b.Status != pipeline.BuildStopped {
 		t.Errorf("got status %s", b.Status)
 	}
 }
 
-// interrupted runs a build and ends it once it has printed "begun".
-func interrupted(t *testing.T, s Setup, spec string, cause error) (pipeline.Build, *Sink) {
+// interrupted runs a build and ends it once it has printed "begun". Its command
+// has the grace period to end then.
+func interrupted(t *testing.T, s Setup, spec string, cause error, grace time.Duration) (pipeline.Build, *Sink) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	sink := &Sink{}
 	order, options := s.order(t, map[string]string{"buildspec.yml": spec})
+	options.Grace = grace
 	seen := sink.Seen("\nbegun\n")
 	go func() {
 		<-seen
