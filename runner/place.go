@@ -24,6 +24,8 @@ var (
 	globSearch string
 	//go:embed testsrun.sh
 	testsRun string
+	//go:embed resume.sh
+	resume string
 )
 
 const toolsName = "bin"
@@ -84,7 +86,10 @@ func (p Place) equip() error {
 	if err := os.Mkdir(dir, sourceMode); err != nil {
 		return fmt.Errorf("making folder of tools: %w", err)
 	}
-	for name, text := range map[string]string{"codebuild-hash-files": hashFiles, "codebuild-glob-search": globSearch, "codebuild-tests-run": testsRun} {
+	for name, text := range map[string]string{
+		"codebuild-hash-files": hashFiles, "codebuild-glob-search": globSearch, "codebuild-tests-run": testsRun,
+		"codebuild-breakpoint": "#!/bin/sh\n", "codebuild-resume": resume,
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 			return fmt.Errorf("writing tool: %w", err)
 		}

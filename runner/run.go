@@ -306,11 +306,25 @@ func texts(commands []buildspec.Command) []string {
 	return list
 }
 
-// list runs one list of commands up to the first that fails.
+// list runs one list of commands up to the first that fails. Somebody who
+// debugs the build is let in at a breakpoint.
 func (r *build) list(ctx context.Context, d *driver, commands []string, succeeding bool) error {
-	if len(commands) == 0 {
-		return nil
+	for len(commands) > 0 {
+		n := r.untilBreakpoint(commands)
+		if err := r.upToFailure(ctx, d, commands[:n], succeeding); err != nil {
+			return err
+		}
+		if n < len(commands) || isBreakpoint(commands[n-1]) {
+			if err := r.pause(ctx, d, commands[n-1], 0); err != nil {
+				return err
+			}
+		}
+		commands = commands[n:]
 	}
+	return nil
+}
+
+func (r *build) upToFailure(ctx context.Context, d *driver, commands []string, succeeding bool) error {
 	var line int64
 	res, err := r.shell.run(ctx, d, batch{
 		commands: commands, force: r.force(succeeding), out: r.log.output,
@@ -330,7 +344,11 @@ func (r *build) list(ctx context.Context, d *driver, commands []string, succeedi
 	if res.failed < 0 {
 		return nil
 	}
-	return r.pause(ctx, d, r.failed(commands[res.failed], res.exit, line))
+	failed := r.failed(commands[res.failed], res.exit, line)
+	if err := r.pause(ctx, d, failed.command, failed.exit); err != nil {
+		return err
+	}
+	return failed
 }
 
 func (r *build) failed(command string, exit int, line int64) *commandError {

@@ -57,7 +57,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.StringArrayVar(&o.phases, "phase", nil, "run this `phase` only: install, pre_build, build or post_build; may be repeated")
 	f.StringVar(&o.secrets, "secrets", "", "`file` with values of parameters and secrets: lines NAME=VALUE, or a JSON object")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "time limit")
-	f.BoolVar(&o.shellOnFailure, "shell-on-failure", false, "open a shell where a command has failed, with its folder and variables")
+	f.BoolVar(&o.shellOnFailure, "shell-on-failure", false, "open a shell where a command has failed, or at codebuild-breakpoint, with its folder and variables")
 	f.BoolVar(&o.batch, "batch", false, "run the builds of the batch block one after the other, each in a copy of DIR")
 	f.BoolVar(&o.combine, "combine", false, "with --batch: make one artifact of those of all builds")
 	f.BoolVar(&o.copied, "copy", false, "work in a copy of DIR")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,13 +54,12 @@ func (a *app) lookInto(ctx context.Context, s *session) error {
 	if paused.Pause == nil {
 		b, err := s.api.Build(ctx, s.build)
 		if err == nil {
-			fmt.Fprintf(a.stderr, "build %s ended as %s, and no command of it failed: there was nothing to look into\n", s.build, b.Status)
+			fmt.Fprintf(a.stderr, "build %s ended as %s, and no command of it failed or was a breakpoint: there was nothing to look into\n", s.build, b.Status)
 		}
 		return err
 	}
 	at := paused.Pause
-	fmt.Fprintf(a.stderr, "phase %s: command %q exited with code %d; this shell has its folder and variables, and the build goes on when it ends\n",
-		strings.ToLower(at.Phase), printable(firstLine(at.Command)), at.Exit)
+	a.sayPaused(at.Phase, printable(firstLine(at.Command)), at.Exit)
 	if !at.TTY && terminal(a.stdin) {
 		fmt.Fprintln(a.stderr, "the runner has no terminal for it: it reads whole lines and shows no prompt; exit ends it")
 	}

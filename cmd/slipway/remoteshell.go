@@ -45,7 +45,7 @@ var (
 	errShellLimit = errors.New("its time is over")
 )
 
-// look lets the person who asked for it into a build that has failed.
+// look lets the person who asked for it into a build that waits.
 func (s remoteShell) look(ctx context.Context, p runner.Pause) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)

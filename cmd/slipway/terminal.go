@@ -13,15 +13,23 @@ import (
 )
 
 // localShell lets the caller of slipway build into the container of a build
-// that has failed.
+// that has failed, or that waits at a breakpoint.
 func (a *app) localShell(ctx context.Context, p runner.Pause) {
 	p.Note("The build waits for the shell that --shell-on-failure opened")
-	fmt.Fprintf(a.stderr, "phase %s: command %q exited with code %d; this shell has its folder and variables, and the build goes on when it ends\n",
-		strings.ToLower(p.Phase), firstLine(p.Command), p.Exit)
+	a.sayPaused(p.Phase, firstLine(p.Command), p.Exit)
 	err := a.atTerminal(ctx, p.Shell)
 	if err != nil && ctx.Err() == nil {
 		fmt.Fprintln(a.stderr, "slipway: no shell:", err)
 	}
+}
+
+// sayPaused says where a build waits: a breakpoint is no failure.
+func (a *app) sayPaused(phase, command string, exit int) {
+	what := "the breakpoint is reached"
+	if exit != 0 {
+		what = fmt.Sprintf("command %q exited with code %d", command, exit)
+	}
+	fmt.Fprintf(a.stderr, "phase %s: %s; this shell has its folder and variables, and the build goes on when it ends\n", strings.ToLower(phase), what)
 }
 
 // atTerminal opens a shell at this process's terminal. Where standard input is

@@ -49,6 +49,37 @@ func testDebug(t *testing.T, s Setup) {
 	}
 }
 
+// testBreakpoint: a build that nobody debugs goes on over codebuild-breakpoint;
+// the others wait there until codebuild-resume, once.
+func testBreakpoint(t *testing.T, s Setup) {
+	order, o := s.order(t, map[string]string{"buildspec.yml": spec(`  build:
+    commands:
+      - codebuild-resume && export WHAT=before
+      - codebuild-breakpoint
+      - test -e found && echo "goes on"
+      - codebuild-breakpoint
+`)})
+	sink := &Sink{}
+	if b, _ := runner.Run(t.Context(), o, order, sink); b.Failure == nil || b.Failure.Command != "test -e found && echo \"goes on\"" {
+		t.Fatalf("without debugging it %s, %+v\n%s", b.Status, b.Failure, sink.Text())
+	}
+	var out bytes.Buffer
+	paused := 0
+	o.Debug = func(ctx context.Context, p runner.Pause) {
+		paused++
+		if p.Exit != 0 || p.Command != "codebuild-breakpoint" {
+			t.Errorf("got pause %+v", p)
+		}
+		in := strings.NewReader("touch found; echo [$WHAT]\ncodebuild-resume\necho still here\n")
+		_ = p.Shell(ctx, runner.Terminal{In: in, Out: &out}) // ended by a signal
+	}
+	sink = &Sink{}
+	b, _ := runner.Run(t.Context(), o, order, sink)
+	if b.Status != pipeline.BuildSucceeded || paused != 1 || out.String() != "[before]\n" || !strings.Contains(sink.Text(), "\ngoes on\n") {
+		t.Errorf("it %s after %d pauses, the shell said %q\n%s", b.Status, paused, out.String(), sink.Text())
+	}
+}
+
 // testDebugTimeout: a shell that is forgotten doesn't outlive the build.
 func testDebugTimeout(t *testing.T, s Setup) {
 	order, o := s.order(t, map[string]string{"buildspec.yml": spec("  build:\n    commands: [\"false\"]\n")})

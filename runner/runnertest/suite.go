@@ -92,6 +92,7 @@ func TestEngine(t *testing.T, s Setup) {
 	t.Run("some phases only", func(t *testing.T) { testPhases(t, s) })
 	t.Run("the manifest of a build", func(t *testing.T) { testManifest(t, s) })
 	t.Run("a shell where a command has failed", func(t *testing.T) { testDebug(t, s) })
+	t.Run("a shell at a breakpoint", func(t *testing.T) { testBreakpoint(t, s) })
 	t.Run("a shell in a build that is stopped", func(t *testing.T) { testDebugTimeout(t, s) })
 	t.Run("C37 reports", func(t *testing.T) { testReports(t, s) })
 	t.Run("C48 time limit", func(t *testing.T) { testTimeLimit(t, s) })
