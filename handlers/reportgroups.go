@@ -56,7 +56,34 @@ func (s *Server) groupsOf(c *gin.Context) ([]pipeline.ReportGroup, error) {
 			seen = append(seen, g)
 		}
 	}
-	return seen, nil
+	return seen, s.mergeLast(c.Request.Context(), seen)
+}
+
+// batchReports is how many reports are looked at for those of one batch.
+const batchReports = 200
+
+// mergeLast makes the last report of each group that of all builds of its batch.
+func (s *Server) mergeLast(ctx context.Context, groups []pipeline.ReportGroup) error {
+	var batches []pipeline.ReportGroup
+	var places []int
+	for i, g := range groups {
+		if g.Last.Batch != "" {
+			batches, places = append(batches, g), append(places, i)
+		}
+	}
+	if len(batches) == 0 {
+		return nil
+	}
+	recent, err := s.ReportGroups.RecentReports(ctx, batches, batchReports)
+	if err != nil {
+		return err
+	}
+	for i, points := range recent {
+		if merged := pipeline.MergeReports(points); len(merged) > 0 {
+			groups[places[i]].Last = merged[0]
+		}
+	}
+	return nil
 }
 
 func (s *Server) groupOf(c *gin.Context) (reportGroup, error) {
@@ -69,7 +96,11 @@ func (s *Server) groupOf(c *gin.Context) (reportGroup, error) {
 	if err == nil && !may[0] {
 		err = pipeline.ErrNotFound
 	}
-	return reportGroup{g, pipeline.MergeReports(points)}, err
+	merged := pipeline.MergeReports(points)
+	if len(merged) > 0 {
+		g.Last = merged[0]
+	}
+	return reportGroup{g, merged}, err
 }
 
 func (s *Server) mayReadGroups(c *gin.Context, groups []pipeline.ReportGroup) ([]bool, error) {
@@ -148,9 +179,13 @@ func (s *Server) allReportGroupsPage(c *gin.Context) {
 }
 
 func (s *Server) seenReportGroups(ctx context.Context, p *principal, limit int, after string) (pipeline.Page[pipeline.ReportGroup], error) {
-	return seen(ctx, s, p, limit, after, func(limit int, after string) (pipeline.Page[pipeline.ReportGroup], error) {
+	page, err := seen(ctx, s, p, limit, after, func(limit int, after string) (pipeline.Page[pipeline.ReportGroup], error) {
 		return s.ReportGroups.LatestReportGroups(ctx, limit, after)
 	}, func(_ context.Context, g pipeline.ReportGroup) (forge.Repo, error) { return g.Repo, nil })
+	if err != nil {
+		return page, err
+	}
+	return page, s.mergeLast(ctx, page.Items)
 }
 
 func (s *Server) showReportGroups(c *gin.Context, v ui.ReportGroups, groups []pipeline.ReportGroup) {
@@ -160,11 +195,7 @@ func (s *Server) showReportGroups(c *gin.Context, v ui.ReportGroups, groups []pi
 		return
 	}
 	for i, g := range groups {
-		t := ui.ReportTrend{ReportGroup: g, Recent: pipeline.MergeReports(recent[i])}
-		if len(t.Recent) > 0 {
-			t.Last = t.Recent[0]
-		}
-		v.Items = append(v.Items, t)
+		v.Items = append(v.Items, ui.ReportTrend{ReportGroup: g, Recent: pipeline.MergeReports(recent[i])})
 	}
 	s.page(c, http.StatusOK, func() ([]byte, error) { return s.pages.ReportGroups(v) })
 }

@@ -61,3 +61,20 @@ func TestHistoryOfACase(t *testing.T) {
 		t.Errorf("a group that isn't there: got %d", status)
 	}
 }
+
+// The last report of a group is that of all builds of its batch.
+func TestLastReportOfABatch(t *testing.T) {
+	s := handlerstest.New(t)
+	g := pipeline.ReportGroup{Name: "unit"}
+	g.Repo.Forge, g.Repo.ID, g.Repo.Owner, g.Repo.Name = "github", "1", "octo", "app"
+	for _, task := range []string{"f_1", "f_2"} {
+		g.Last = pipeline.ReportPoint{Build: task, Execution: "x", Batch: "Build/batch", Tasks: []string{task}, At: time.Now(), Report: pipeline.Report{Name: "unit", Total: 3}}
+		s.AddReport(g)
+	}
+	for _, path := range []string{"/api/v1/reports", "/api/v1/repos/github/octo/app/reports", "/api/v1/repos/github/octo/app/reports/unit"} {
+		status, _, body := answer(t, request(t, "GET", s.URL+path, admin))
+		if _, last, _ := strings.Cut(body, `"last":`); status != 200 || !strings.Contains(last, `"total":6`) {
+			t.Errorf("%s: got %d %s, want a last report of 6 cases", path, status, body)
+		}
+	}
+}

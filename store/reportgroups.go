@@ -66,8 +66,10 @@ func (s *Store) AddReport(ctx context.Context, g pipeline.ReportGroup) error {
 	}
 	ctx, cancel := limited(ctx)
 	defer cancel()
-	if n, err := s.rdb.HLen(ctx, k.groups()).Result(); err != nil || n >= reportGroups && len(past) == 0 {
-		return wrapped("counting report groups", err)
+	if len(past) == 0 {
+		if room, err := s.roomForGroup(ctx, k); err != nil || !room {
+			return err
+		}
 	}
 	// The list comes first: a repeat ends above, and a group that is not there is
 	// left out of it.
@@ -86,6 +88,33 @@ func (s *Store) AddReport(ctx context.Context, g pipeline.ReportGroup) error {
 		return nil
 	})
 	return wrapped("saving report "+g.Name, err)
+}
+
+// roomForGroup reports whether a repository may have one more group. Those whose
+// reports have expired make room.
+func (s *Store) roomForGroup(ctx context.Context, k testKeys) (bool, error) {
+	n, err := s.rdb.HLen(ctx, k.groups()).Result()
+	if err != nil || n < reportGroups {
+		return err == nil, wrapped("counting report groups", err)
+	}
+	all, err := s.rdb.HGetAll(ctx, k.groups()).Result()
+	if err != nil {
+		return false, wrapped("counting report groups", err)
+	}
+	var gone []string
+	for name, data := range all {
+		var g pipeline.ReportGroup
+		if err := json.Unmarshal([]byte(data), &g); err != nil {
+			return false, fmt.Errorf("decoding report group %s: %w", name, err)
+		}
+		if s.expired(g.Last) {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) == 0 {
+		return false, nil
+	}
+	return true, wrapped("removing expired report groups", s.rdb.HDel(ctx, k.groups(), gone...).Err())
 }
 
 // listReport puts a group at the head of the list of all, which forgets those

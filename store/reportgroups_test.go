@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -62,6 +63,35 @@ func TestReportGroups(t *testing.T) {
 		}
 		if _, _, err := s.ReportGroup(ctx, "github", "octo/app", "none"); !errors.Is(err, pipeline.ErrNotFound) {
 			t.Errorf("a group that isn't there: %v", err)
+		}
+	})
+}
+
+func TestExpiredReportGroupsMakeRoom(t *testing.T) {
+	queuetest.Each(t, func(t *testing.T, rdb redis.UniversalClient) {
+		s, ctx, now := newStore(rdb), t.Context(), time.Now()
+		add := func(name string, at time.Time) {
+			g := pipeline.ReportGroup{Name: name, Last: pipeline.ReportPoint{Build: name, At: at}}
+			g.Repo.Forge, g.Repo.Owner, g.Repo.Name = "github", "octo", "app"
+			must(t, s.AddReport(ctx, g))
+		}
+		kept := func() int {
+			groups, err := s.ReportGroups(ctx, "github", "octo/app")
+			must(t, err)
+			return len(groups)
+		}
+		for i := range 200 {
+			at := now
+			if i < 3 {
+				at = now.Add(-31 * 24 * time.Hour)
+			}
+			add(fmt.Sprintf("g%d", i), at)
+		}
+		for i := range 5 {
+			add(fmt.Sprintf("new%d", i), now)
+		}
+		if got, want := kept(), 200; got != want {
+			t.Errorf("got %d groups, want %d: as many new ones as had expired", got, want)
 		}
 	})
 }
