@@ -48,7 +48,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.StringVar(&o.buildspec, "buildspec", "", "buildspec `file`, relative to DIR (default buildspec.yml)")
 	f.StringVar(&o.image, "image", "", "`image` to build in")
 	f.StringVar(&o.engine, "engine", "", "docker, host (isolates nothing) or auto (default docker)")
-	f.StringArrayVar(&o.env, "env", nil, "`K=V`: set a variable; may be repeated")
+	f.StringArrayVar(&o.env, "env", nil, "`K=V`: set a variable, also one of a trigger, such as CODEBUILD_WEBHOOK_EVENT; may be repeated")
 	f.StringArrayVar(&o.sources, "source", nil, "`NAME=DIR`: a secondary source, whose copy is $CODEBUILD_SRC_DIR_NAME; may be repeated")
 	f.StringVar(&o.artifacts, "artifacts", "", "`folder` to unpack the artifacts into")
 	f.StringVar(&o.report, "report", "", "`file` to write the build's record to, as JSON, with its manifest and reports")
@@ -155,6 +155,7 @@ func (a *app) build(ctx context.Context, o localBuild) error {
 			return err
 		}
 	}
+	a.tellKept(sink.kept)
 	told := a.tell(b, outcome)
 	if o.compare == "" {
 		return told
@@ -201,6 +202,13 @@ func terminal(w io.Writer) bool {
 	}
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// tellKept says where artifacts are.
+func (a *app) tellKept(kept []string) {
+	for _, dir := range kept {
+		fmt.Fprintf(a.stderr, "artifacts are in %s\n", dir)
+	}
 }
 
 // tell says how a local build ended, and with which exit code.
@@ -289,12 +297,27 @@ func (a *app) localOrder(ctx context.Context, cfg config.Config, o localBuild, d
 		if !ok || name == "" {
 			return order, usage(fmt.Errorf("--env: want K=V, have %q", kv))
 		}
-		if strings.HasPrefix(name, "CODEBUILD_") && !strings.HasPrefix(name, "CODEBUILD_CONFIG_") {
-			return order, usage(fmt.Errorf("--env: %s: names beginning with CODEBUILD_ are reserved", name))
+		v := pipeline.Variable{Name: name, Value: value}
+		switch {
+		case ofTrigger(name):
+			order.BuiltIn = append(order.BuiltIn, v)
+		case strings.HasPrefix(name, "CODEBUILD_") && !strings.HasPrefix(name, "CODEBUILD_CONFIG_"):
+			return order, usage(fmt.Errorf("--env: %s: the build sets it itself; of the names that begin with CODEBUILD_ want one of a trigger, such as CODEBUILD_WEBHOOK_EVENT, or of CODEBUILD_CONFIG_", name))
+		default:
+			order.Variables = append(order.Variables, v)
 		}
-		order.Variables = append(order.Variables, pipeline.Variable{Name: name, Value: value})
 	}
 	return order, nil
+}
+
+// ofTrigger reports whether a server sets the variable by what started the
+// build. Here nothing did, so that whoever tries a build may say what would.
+func ofTrigger(name string) bool {
+	switch name {
+	case "CODEBUILD_INITIATOR", "CODEBUILD_SOURCE_VERSION", "CODEBUILD_RESOLVED_SOURCE_VERSION", "CODEBUILD_SOURCE_REPO_URL", "CODEBUILD_BUILD_NUMBER":
+		return true
+	}
+	return strings.HasPrefix(name, "CODEBUILD_WEBHOOK_")
 }
 
 // headOf is the folder's commit and branch, if it is a git work tree.
@@ -318,6 +341,7 @@ type localSink struct {
 	dir, keep string
 	manifest  json.RawMessage // of the build that has ended
 	reports   []json.RawMessage
+	kept      []string // folders of artifacts
 }
 
 func (s *localSink) Log(p []byte) error {
@@ -350,6 +374,7 @@ func (s *localSink) Artifact(_ context.Context, a pipeline.Artifact, r io.Reader
 	}
 	sum, err := archive.Unpack(r, dest, archive.Limits{}, nil)
 	a.Bytes, a.Files, a.Digest = sum.Bytes, sum.Entries, sum.SHA256
+	s.kept = append(s.kept, dest)
 	return a, err
 }
 

@@ -224,10 +224,10 @@ func (l *localBatch) primaryOf(id string) string {
 
 const madeFolder = "artifacts"
 
-// deliver copies a task's artifacts to where the user wants them, laid out as
-// those of a single build.
+// deliver copies a task's artifacts to where the user wants them, or where those
+// of builds are kept, laid out as those of a single build.
 func (l *localBatch) deliver(id string) error {
-	if l.artifacts == "" || l.combine {
+	if l.combine {
 		return nil
 	}
 	made, err := os.ReadDir(l.artifactsOf(id))
@@ -235,13 +235,14 @@ func (l *localBatch) deliver(id string) error {
 		return err
 	}
 	for _, m := range made {
-		to := filepath.Join(l.artifacts, id)
-		if m.Name() != buildArtifact {
+		to := filepath.Join(cmp.Or(l.artifacts, l.keep), id)
+		if m.Name() != buildArtifact || l.artifacts == "" {
 			to = filepath.Join(to, m.Name())
 		}
 		if _, err := archive.Copy(filepath.Join(l.artifactsOf(id), m.Name()), to, archive.Limits{}, nil); err != nil {
 			return err
 		}
+		l.tellKept([]string{to})
 	}
 	return nil
 }
@@ -274,10 +275,14 @@ func (l *localBatch) combined() error {
 	}
 	fmt.Fprintf(l.stderr, "combined %d files of %d builds\n", files, len(parts))
 	dest := cmp.Or(l.artifacts, filepath.Join(l.keep, buildArtifact))
-	return packed(root, entries, func(r io.Reader) error {
+	err = packed(root, entries, func(r io.Reader) error {
 		_, err := archive.Unpack(r, dest, archive.Limits{}, nil)
 		return err
 	})
+	if err == nil {
+		l.tellKept([]string{dest})
+	}
+	return err
 }
 
 // tell says how all tasks ended; an error that says nothing more is that the
