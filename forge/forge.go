@@ -54,6 +54,7 @@ const (
 	Commented    Kind = "comment" // new, on a pull request
 	Installation Kind = "installation"
 	MergeGroup   Kind = "merge_group" // what a merge queue is about to merge
+	Release      Kind = "release"     // a tag was released, for all to use or as a preview
 	Other        Kind = "other"       // known to be authentic, nothing to do
 )
 
@@ -75,6 +76,7 @@ type Event struct {
 	Comment      *Comment          `json:"comment,omitempty"`
 	Install      *InstallationSpec `json:"install,omitempty"`
 	Merge        *MergeGroupSpec   `json:"merge,omitempty"`
+	Release      *ReleaseSpec      `json:"release,omitempty"`
 	// More are the other things that the same delivery says happened, as in a
 	// Bitbucket push of several refs. They have none of their own.
 	More []Event `json:"more,omitempty"`
@@ -104,6 +106,13 @@ type MergeGroupSpec struct {
 	Message string `json:"message,omitempty"`
 	// Gone: the queue has merged it, or wants it no longer.
 	Gone bool `json:"gone,omitempty"`
+}
+
+// ReleaseSpec is a release: a tag that somebody declared fit for use.
+type ReleaseSpec struct {
+	Tag        string `json:"tag"`            // without refs/tags/
+	Name       string `json:"name,omitempty"` // for people; empty: it has none but the tag's
+	Prerelease bool   `json:"prerelease,omitempty"`
 }
 
 // PullRequest is a pull request as one delivery saw it.

@@ -80,6 +80,7 @@ func onSchema() schema {
 		"schedule":     filters(times),
 		"comment":      oneOrSome(schema{"type": "string", "pattern": `^\^/.*\$$`, "maxLength": maxPatternChars, "description": "A regular expression for a line of a comment on a pull request. Named groups become variables."}),
 		"push":         filters(schema{"branches": patterns, "tags": patterns, "paths": patterns}),
+		"release":      filters(schema{"tags": patterns, "prereleases": schema{"type": "boolean", "description": "Previews, too. Default: false."}}),
 		"pull_request": filters(schema{"events": events, "branches": patterns, "paths": patterns}),
 	})
 	on["minProperties"], on["description"] = 1, "What starts the pipeline. Default: pushes to the source's branch."

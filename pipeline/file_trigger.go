@@ -19,15 +19,17 @@ const (
 
 // on reads the triggers.
 func (r *reader) on(n *yaml.Node) {
-	push, pull, schedule, comment := false, false, false, false
+	given := false
+	each := func(read func(n *yaml.Node, where string)) func(specfile.Entry) {
+		return func(e specfile.Entry) { given = true; r.filters(e, read) }
+	}
 	r.keys(n, "on", map[string]func(specfile.Entry){
-		"push":         func(e specfile.Entry) { push = true; r.filters(e, r.pushFilter) },
-		"pull_request": func(e specfile.Entry) { pull = true; r.filters(e, r.pullFilter) },
-		"schedule":     func(e specfile.Entry) { schedule = true; r.filters(e, r.schedule) },
-		"comment":      func(e specfile.Entry) { comment = true; r.comment(e) },
-	}, []string{"manual", "tag", "release", "webhook"})
-	if !push && !pull && !schedule && !comment {
-		r.f.Errorf(orNode(n, r.f.Root), spFilter, "on: want push, pull_request, schedule or comment, have none; without on, pushes to the source's branch start the pipeline")
+		"push": each(r.pushFilter), "pull_request": each(r.pullFilter), "release": each(r.releaseFilter), "schedule": each(r.schedule),
+		"comment": func(e specfile.Entry) { given = true; r.comment(e) },
+	}, []string{"manual", "tag", "webhook"})
+	if !given {
+		r.f.Errorf(orNode(n, r.f.Root), spFilter,
+			"on: want push, pull_request, release, schedule or comment, have none; without on, pushes to the source's branch start the pipeline")
 	}
 }
 
@@ -85,6 +87,19 @@ func (r *reader) pullFilter(n *yaml.Node, where string) {
 		return
 	}
 	r.triggers.Pull = append(r.triggers.Pull, f)
+}
+
+func (r *reader) releaseFilter(n *yaml.Node, where string) {
+	var f ReleaseFilter
+	r.keys(n, where, map[string]func(specfile.Entry){
+		"tags":        r.into(&f.Tags),
+		"prereleases": func(e specfile.Entry) { f.Prereleases = r.f.Flag(e.Value, e.Path) },
+	}, []string{"branches", "names", "drafts"})
+	if specfile.IsNull(n) || n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		r.f.Report(n, specfile.Problem{Severity: specfile.Error, Code: spFilter, Message: where + ": an empty filter; want tags or prereleases", Hint: `for all releases write tags: ["**"]`})
+		return
+	}
+	r.triggers.Release = append(r.triggers.Release, f)
 }
 
 // schedule reads {cron: "0 3 * * *", tz: Europe/Berlin}.

@@ -14,6 +14,8 @@ import (
 type Triggers struct {
 	Push []PushFilter `json:"push,omitempty"`
 	Pull []PullFilter `json:"pull_request,omitempty"`
+	// Release are of a forge that has releases: GitHub.
+	Release []ReleaseFilter `json:"release,omitempty"`
 	// Schedules start it at times, at the head of Branch.
 	Schedules []Schedule `json:"schedule,omitempty"`
 	// Comments are regular expressions of RE2 for a whole line of a comment on a
@@ -36,6 +38,13 @@ type PullFilter struct {
 	Events   []PullEvent `json:"events,omitempty"` // empty: all
 	Branches Criterion   `json:"branches,omitzero"`
 	Paths    Criterion   `json:"paths,omitzero"`
+}
+
+// ReleaseFilter matches releases by their tag.
+type ReleaseFilter struct {
+	Tags Criterion `json:"tags,omitzero"`
+	// Prereleases: those, too, that are marked as previews.
+	Prereleases bool `json:"prereleases,omitempty"`
 }
 
 // PullEvent is what happened to a pull request, in the words of filters.
@@ -105,6 +114,8 @@ func (t Triggers) Match(e forge.Event, changed Changed) (start bool, reason stri
 		start = m.pull(t, e)
 	case e.Kind == forge.MergeGroup && e.Merge != nil:
 		start = m.mergeGroup(t, *e.Merge)
+	case e.Kind == forge.Release && e.Release != nil:
+		start = m.release(t, *e.Release)
 	default:
 		m.missed = []string{"nothing is triggered by " + eventName(e)}
 	}
@@ -148,6 +159,9 @@ func (m *matcher) push(t Triggers, e forge.Event) bool {
 	}
 	if len(t.Push) == 0 && len(t.Schedules) > 0 {
 		return m.miss("only its schedule starts it, got %s", what)
+	}
+	if len(t.Push) == 0 && len(t.Release) > 0 {
+		return m.miss("only releases start it, got %s", what)
 	}
 	if len(t.Push) == 0 && len(t.Comments) > 0 {
 		return m.miss("only comments start it, got %s", what)
@@ -223,6 +237,24 @@ func (m *matcher) mergeGroup(t Triggers, g forge.MergeGroupSpec) bool {
 		case !f.Branches.Match(g.BaseRef):
 			m.miss("target branches %s, got %s", f.Branches, g.BaseRef)
 		case m.paths(f.Paths, "merge group for "+g.BaseRef):
+			return true
+		}
+	}
+	return false
+}
+
+func (m *matcher) release(t Triggers, r forge.ReleaseSpec) bool {
+	if len(t.Release) == 0 {
+		return m.miss("releases don't start it, got %s", r.Tag)
+	}
+	for _, f := range t.Release {
+		switch {
+		case r.Prerelease && !f.Prereleases:
+			m.miss("no prereleases, got %s", r.Tag)
+		case !f.Tags.Match(r.Tag):
+			m.miss("releases of tags %s, got %s", f.Tags, r.Tag)
+		default:
+			m.matched = "release " + r.Tag
 			return true
 		}
 	}

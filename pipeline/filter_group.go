@@ -31,22 +31,24 @@ const (
 	FilterCommitMessage = "COMMIT_MESSAGE"
 	FilterRepository    = "REPOSITORY_NAME"
 	FilterOrganization  = "ORGANIZATION_NAME"
+	FilterTag           = "TAG_NAME" // of a release
+	FilterRelease       = "RELEASE_NAME"
 )
 
 var filterTypes = []string{
 	FilterEvent, FilterActor, FilterHeadRef, FilterBaseRef, FilterFilePath, FilterFilePathAll, FilterCommitMessage, FilterRepository, FilterOrganization,
+	FilterTag, FilterRelease,
 }
 
 // filterEvents are those that start builds here.
 var filterEvents = []string{
 	"PUSH", "PULL_REQUEST_CREATED", "PULL_REQUEST_UPDATED", "PULL_REQUEST_REOPENED", "PULL_REQUEST_MERGED", "PULL_REQUEST_CLOSED",
+	Released, Prereleased,
 }
 
 // elsewhere are filters and events of CodeBuild that have no meaning here, and
 // what to write in their place.
 var elsewhere = map[string]string{
-	"RELEASED": "releases start no builds here; filter pushes of tags by HEAD_REF ^refs/tags/", "PRERELEASED": "releases start no builds here; filter pushes of tags by HEAD_REF ^refs/tags/",
-	"TAG_NAME": "releases start no builds here; filter pushes of tags by HEAD_REF ^refs/tags/", "RELEASE_NAME": "releases start no builds here; filter pushes of tags by HEAD_REF ^refs/tags/",
 	"WORKFLOW_JOB_QUEUED": "no jobs of other systems are run here", "WORKFLOW_NAME": "no jobs of other systems are run here",
 }
 
@@ -197,7 +199,7 @@ func (m *groupMatcher) wanted(events []string) bool {
 // value is what a filter is tested with. One that the event lacks passes no
 // filter, with exclusion or without.
 func (m *groupMatcher) value(kind string) (value string, ok bool) {
-	push, pr, group := m.e.Push, m.e.Pull, m.e.Merge
+	push, pr, group, release := m.e.Push, m.e.Pull, m.e.Merge, m.e.Release
 	switch kind {
 	case FilterActor:
 		return m.e.Sender.ID, true
@@ -229,12 +231,25 @@ func (m *groupMatcher) value(kind string) (value string, ok bool) {
 		if group != nil {
 			return group.Message, true
 		}
+	case FilterTag:
+		if release != nil {
+			return release.Tag, true
+		}
+	case FilterRelease:
+		if release != nil {
+			return release.Name, release.Name != ""
+		}
 	}
 	return "", false
 }
 
-// files looks at the changed files; a list that the forge cut short passes.
+// files looks at the changed files; a list that the forge cut short passes. A
+// release changes none.
 func (m *groupMatcher) files(f EventFilter, re *regexp.Regexp) bool {
+	if m.e.Release != nil {
+		m.got = m.event + ", which has none"
+		return false
+	}
 	if m.known == nil {
 		known, err := m.changed()
 		if m.known, m.err = &known, err; err != nil {

@@ -58,6 +58,13 @@ func TestFilterGroups(t *testing.T) {
 		{"all files", groupsOf("EVENT PUSH\nFILE_PATH_ALL ^docs/"), push("refs/heads/x"), "PUSH", []string{"a", "docs/b"}, false, ""},
 		{"mixed changes but no docs alone", groupsOf("EVENT PUSH\nFILE_PATH_ALL not ^docs/"), push("refs/heads/x"), "PUSH", []string{"a", "docs/b"}, true, ""},
 		{"docs alone", groupsOf("EVENT PUSH\nFILE_PATH_ALL not ^docs/"), push("refs/heads/x"), "PUSH", []string{"docs/b"}, false, ""},
+		{"a release", groupsOf("EVENT RELEASED\nTAG_NAME ^v1"), released("v1.2", "Summer"), "RELEASED", nil, true, "filter group 1 matched: RELEASED"},
+		{"a release of another tag", groupsOf("EVENT RELEASED\nTAG_NAME ^v2"), released("v1.2", "Summer"), "RELEASED", nil, false, "wants TAG_NAME ^v2, got v1.2"},
+		{"a release by its name", groupsOf("EVENT RELEASED,PRERELEASED\nRELEASE_NAME not beta"), released("v1.2", "Summer"), "RELEASED", nil, true, ""},
+		{"a release without a name", groupsOf("EVENT RELEASED\nRELEASE_NAME not beta"), released("v1.2", ""), "RELEASED", nil, false, "got RELEASED, which has none"},
+		{"a release is no push of its tag", groupsOf("EVENT RELEASED\nHEAD_REF ^refs/tags/"), released("v1.2", ""), "RELEASED", nil, false, "which has none"},
+		{"a release changes no files", groupsOf("EVENT RELEASED\nFILE_PATH not ^docs/"), released("v1.2", ""), "RELEASED", nil, false, "which has none"},
+		{"a push is no release", groupsOf("EVENT PUSH\nTAG_NAME v"), push("refs/tags/v1"), "PUSH", nil, false, "got PUSH, which has none"},
 		{"repository", groupsOf("EVENT PUSH\nREPOSITORY_NAME ^web$\nORGANIZATION_NAME ^octo$"), push("refs/heads/x"), "PUSH", nil, true, ""},
 	}
 	for _, tt := range tests {
@@ -90,8 +97,8 @@ func TestMistakesInFilterGroups(t *testing.T) {
 	for groups, want := range map[string]string{
 		"HEAD_REF main":                         "[0]: want an EVENT filter in every group",
 		"EVENT PUSHED":                          `[0][0]: EVENT: want PUSH,`,
-		"EVENT RELEASED":                        "releases start no builds here",
-		"EVENT PUSH\nTAG_NAME v":                "[0][1]: type TAG_NAME: releases start no builds here",
+		"EVENT WORKFLOW_JOB_QUEUED":             "no jobs of other systems are run here",
+		"EVENT PUSH\nWORKFLOW_NAME v":           "[0][1]: type WORKFLOW_NAME: no jobs of other systems",
 		"EVENT PUSH\nBRANCH x":                  `type: want one of EVENT, ACTOR_ACCOUNT_ID,`,
 		"EVENT PUSH\nHEAD_REF ":                 "HEAD_REF: want a pattern",
 		"EVENT PUSH\nHEAD_REF (":                "missing closing )",

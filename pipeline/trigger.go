@@ -44,6 +44,8 @@ func Decide(e forge.Event) Verdict {
 		return decidePull(e)
 	case forge.MergeGroup:
 		return decideMergeGroup(e)
+	case forge.Release:
+		return decideRelease(e)
 	case forge.Ping:
 		return ignored("ping: the webhook is set up")
 	case forge.Installation:

@@ -15,6 +15,9 @@ func (o *Orchestrator) startAll(ctx context.Context, d Delivery, e forge.Event, 
 	if v.Gate != "" {
 		return o.gate(ctx, d, e, v)
 	}
+	if why, err := o.pinRelease(ctx, e, &v.Trigger); err != nil || why != "" {
+		return Decision{Decision: DecisionIgnored, Reason: why}, err
+	}
 	defs, reason, err := o.define(ctx, e.Repo, v.Trigger)
 	switch {
 	case err != nil:

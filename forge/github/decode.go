@@ -82,6 +82,8 @@ var readers = map[string]reader{
 	"pull_request_review.submitted": {read: readReview},
 	"merge_group.checks_requested":  {read: readMergeGroup},
 	"merge_group.destroyed":         {read: readMergeGroup},
+	"release.released":              {read: readRelease},
+	"release.prereleased":           {read: readRelease},
 	"ping":                          {read: readPing, anyRepo: true},
 	"installation":                  {read: readInstallation, anyRepo: true},
 	"installation_repositories":     {read: readInstallation, anyRepo: true},
@@ -164,6 +166,21 @@ func readMergeGroup(e *forge.Event, p payload) error {
 	if g.HeadCommit != nil {
 		e.Merge.Message = g.HeadCommit.Message
 	}
+	return nil
+}
+
+// readRelease reads that a release was published, or that what was a preview is
+// for all to use now. Of its other actions "published" says the same again
+// (CodeBuild reference 8.2).
+func readRelease(e *forge.Event, p payload) error {
+	if p.Release.Draft {
+		return nil
+	}
+	if err := checkRef("refs/tags/" + p.Release.TagName); err != nil {
+		return fmt.Errorf("release.tag_name: %w", err)
+	}
+	e.Kind = forge.Release
+	e.Release = &forge.ReleaseSpec{Tag: p.Release.TagName, Name: p.Release.Name, Prerelease: p.Action == "prereleased"}
 	return nil
 }
 

@@ -236,6 +236,17 @@ func TestDecodeMutated(t *testing.T) {
 			func(e forge.Event) bool { return e.Kind == forge.MergeGroup && e.Merge.Gone }},
 		{"C40 merge group with another action", "merge_group", "pull_request.opened.2.json", group(sha, "polished", "refs/heads/main"),
 			func(e forge.Event) bool { return e.Kind == forge.Other }},
+		{"release", "release", "release.published.1.json", map[string]any{"action": "released", "release.name": "One"},
+			func(e forge.Event) bool {
+				return e.Kind == forge.Release && *e.Release == forge.ReleaseSpec{Tag: "0.0.1", Name: "One"}
+			}},
+		{"prerelease without a name", "release", "release.published.1.json", map[string]any{"action": "prereleased"},
+			func(e forge.Event) bool {
+				return e.Kind == forge.Release && *e.Release == forge.ReleaseSpec{Tag: "0.0.1", Prerelease: true}
+			}},
+		{"release that says the same again", "release", "release.published.1.json", nil, func(e forge.Event) bool { return e.Kind == forge.Other }},
+		{"draft", "release", "release.published.1.json", map[string]any{"action": "released", "release.draft": true},
+			func(e forge.Event) bool { return e.Kind == forge.Other }},
 		{"annotated tag", "push", "push.none.6.json",
 			map[string]any{"ref": "refs/tags/v1", "after": sha},
 			func(e forge.Event) bool { return e.Push.After == "6113728f27ae82c7b1a177c8d03f9e96e0adf246" }},
@@ -282,6 +293,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no repository ID", "push", "push.none.6.json", map[string]any{"repository.id": "x"}, "repository.id"},
 		{"no head", "pull_request", "pull_request.opened.2.json", map[string]any{"pull_request.head": nil}, "head.sha"},
 		{"merge group of no commit", "merge_group", "pull_request.opened.2.json", group("HEAD", "destroyed", "refs/heads/main"), "merge_group.head_sha"},
+		{"release of no tag", "release", "release.published.1.json", map[string]any{"action": "released", "release.tag_name": ""}, "release.tag_name"},
+		{"release of a tag that git can't have", "release", "release.published.1.json",
+			map[string]any{"action": "released", "release.tag_name": "../heads/main"}, "release.tag_name"},
 		{"merge group for no branch", "merge_group", "pull_request.opened.2.json", group(zeros, "checks_requested", "main"), "merge_group.base_ref"},
 		{"no number", "pull_request", "pull_request.opened.2.json",
 			map[string]any{"pull_request.number": 0, "number": -1}, "positive number"},

@@ -58,6 +58,11 @@ type payload struct {
 		BaseRef    string      `json:"base_ref"`
 		HeadCommit *headCommit `json:"head_commit"`
 	} `json:"merge_group"`
+	Release struct {
+		TagName string `json:"tag_name"`
+		Name    string `json:"name"`
+		Draft   bool   `json:"draft"`
+	} `json:"release"`
 	RequestedAction struct {
 		Identifier string `json:"identifier"`
 	} `json:"requested_action"`

@@ -22,7 +22,7 @@ var (
 		"issues": "read", "deployments": "write", "merge_queues": "read",
 	}
 	appEvents = []string{
-		"push", "pull_request", "pull_request_review", "issue_comment", "check_run", "check_suite", "merge_group",
+		"push", "pull_request", "pull_request_review", "issue_comment", "check_run", "check_suite", "merge_group", "release",
 	}
 )
 
