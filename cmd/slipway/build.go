@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/slipway-ci/slipway/forge"
 	"github.com/slipway-ci/slipway/internal/archive"
 	"github.com/slipway-ci/slipway/internal/config"
 	"github.com/slipway-ci/slipway/pipeline"
@@ -286,9 +287,9 @@ func (a *app) localOrder(ctx context.Context, cfg config.Config, o localBuild, d
 	}
 	order.Image = resolveImage(cfg.Images, orDefault(orDefault(o.image, cfg.Image), standardImage))
 	order.Source.SHA, order.Source.FetchRef = headOf(ctx, dir)
-	x := pipeline.Execution{Project: name, Trigger: pipeline.Trigger{SHA: order.Source.SHA, Ref: order.Source.FetchRef}}
+	x := pipeline.Execution{Project: name, Trigger: pipeline.Trigger{SHA: order.Source.SHA, Actor: forge.User{Login: a.getenv("USER")}}}
 	for _, v := range (&orders{cfg: cfg}).builtIn(&order, x, nil) {
-		if !strings.HasPrefix(v.Name, "CODEBUILD_WEBHOOK_") && v.Name != "CODEBUILD_BUILD_URL" {
+		if v.Name != "CODEBUILD_BUILD_URL" {
 			order.BuiltIn = append(order.BuiltIn, v)
 		}
 	}

@@ -280,10 +280,31 @@ func (o *orders) builtIn(b *pipeline.BuildOrder, x pipeline.Execution, task *pip
 		"CODEBUILD_BUILD_NUMBER": strconv.Itoa(b.Number), "CODEBUILD_BUILD_IMAGE": b.Image,
 		"CODEBUILD_BUILD_URL":   o.cfg.ExternalURL + "/builds/" + b.ID,
 		"CODEBUILD_PROJECT_ARN": arn + "project/" + x.Project, "CODEBUILD_LOG_PATH": b.ID,
-		"CODEBUILD_INITIATOR":                t.UserAgent,
-		"CODEBUILD_SOURCE_REPO_URL":          x.Repo.CloneURL,
-		"CODEBUILD_SOURCE_VERSION":           t.SHA,
-		"CODEBUILD_RESOLVED_SOURCE_VERSION":  t.SHA,
+		"CODEBUILD_INITIATOR":               cmp.Or(t.UserAgent, t.Actor.Login),
+		"CODEBUILD_SOURCE_REPO_URL":         x.Repo.CloneURL,
+		"CODEBUILD_SOURCE_VERSION":          t.SHA,
+		"CODEBUILD_RESOLVED_SOURCE_VERSION": t.SHA,
+		"CODEBUILD_BATCH_BUILD_IDENTIFIER":  "",
+		"SLIPWAY_EXECUTION_ID":              x.ID,
+	}
+	if task != nil {
+		v["CODEBUILD_BATCH_BUILD_IDENTIFIER"] = task.ID
+	}
+	maps.Copy(v, webhookVariables(t))
+	out := make([]pipeline.Variable, 0, len(v))
+	for name, value := range v {
+		out = append(out, pipeline.Variable{Name: name, Value: value})
+	}
+	return out
+}
+
+// webhookVariables are those that only a build has which a webhook started: not
+// one that a person or a schedule did (CodeBuild reference 3.4).
+func webhookVariables(t pipeline.Trigger) map[string]string {
+	if t.Event == "" && t.Pull == nil {
+		return nil
+	}
+	v := map[string]string{
 		"CODEBUILD_WEBHOOK_EVENT":            t.Event,
 		"CODEBUILD_WEBHOOK_TRIGGER":          t.Name(),
 		"CODEBUILD_WEBHOOK_HEAD_REF":         t.Ref,
@@ -291,21 +312,12 @@ func (o *orders) builtIn(b *pipeline.BuildOrder, x pipeline.Execution, task *pip
 		"CODEBUILD_WEBHOOK_PREV_COMMIT":      t.Before,
 		"CODEBUILD_WEBHOOK_ACTOR_ACCOUNT_ID": t.Actor.ID,
 		"CODEBUILD_WEBHOOK_MERGE_COMMIT":     "",
-		"CODEBUILD_BATCH_BUILD_IDENTIFIER":   "",
-		"SLIPWAY_EXECUTION_ID":               x.ID,
-	}
-	if task != nil {
-		v["CODEBUILD_BATCH_BUILD_IDENTIFIER"] = task.ID
 	}
 	if t.Pull != nil {
 		v["CODEBUILD_SOURCE_VERSION"] = t.Name()
 		v["CODEBUILD_WEBHOOK_BASE_REF"] = "refs/heads/" + t.Pull.BaseRef
 	}
-	out := make([]pipeline.Variable, 0, len(v))
-	for name, value := range v {
-		out = append(out, pipeline.Variable{Name: name, Value: value})
-	}
-	return out
+	return v
 }
 
 // Deploy makes the order of a deployment. Its revision is what the build made,

@@ -98,7 +98,7 @@ func TestBuildOrders(t *testing.T) {
 }
 
 // TestWebhookVariables fixes what a build is told of its trigger: C42, a push
-// that makes a branch, and C43, a pull request.
+// that makes a branch, and C43, a pull request; nothing, if it has no webhook.
 //
 // Attacks: 15.
 // In the wild: 21.
@@ -125,6 +125,10 @@ func TestWebhookVariables(t *testing.T) {
 				"CODEBUILD_WEBHOOK_BASE_REF": "refs/heads/main", "CODEBUILD_RESOLVED_SOURCE_VERSION": sha,
 			},
 		},
+		{
+			"3.4 manual", pipeline.Trigger{Type: "StartPipelineExecution", Ref: "refs/heads/main", SHA: sha, Actor: forge.User{Login: "ada"}},
+			map[string]string{"CODEBUILD_INITIATOR": "ada", "CODEBUILD_SOURCE_VERSION": sha, "CODEBUILD_RESOLVED_SOURCE_VERSION": sha},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -136,6 +140,9 @@ func TestWebhookVariables(t *testing.T) {
 				if have, ok := got[name]; !ok || have != want {
 					t.Errorf("%s: got %q, want %q", name, have, want)
 				}
+			}
+			if _, set := got["CODEBUILD_WEBHOOK_TRIGGER"]; set != (tt.trigger.Event != "") {
+				t.Errorf("variables of a webhook: %v", set)
 			}
 		})
 	}
