@@ -206,6 +206,9 @@ type BuildOrder struct {
 	Timeout    time.Duration `json:"timeout"`
 	Privileged bool          `json:"privileged,omitempty"`
 	Trusted    bool          `json:"trusted"`
+	// StrictShell: a command fails at its first line that does, and a pipe if any
+	// part of it fails, in shells that know how.
+	StrictShell bool `json:"strict_shell,omitempty"`
 	// Inputs are the build's sources, the primary one first; none means the
 	// Source alone.
 	Inputs []Input `json:"inputs,omitempty"`

@@ -276,7 +276,7 @@ func phaseType(name string) string {
 func (r *build) commandPhase(ctx context.Context, p buildspec.Phase) error {
 	r.log.line("Entering phase %s", phaseType(p.Name))
 	if p.Name == buildspec.Install && len(r.activate) > 0 {
-		if err := r.list(ctx, r.main, r.activate, r.failure == nil); err != nil {
+		if err := r.list(ctx, r.main, batch{commands: r.activate}, r.failure == nil); err != nil {
 			return err
 		}
 	}
@@ -287,31 +287,33 @@ func (r *build) commandPhase(ctx context.Context, p buildspec.Phase) error {
 	if err != nil {
 		return err
 	}
-	err = r.list(ctx, d, texts(p.Commands), r.failure == nil)
+	err = r.list(ctx, d, r.batch(p.Commands), r.failure == nil)
 	if err != nil && statusOf(err) != pipeline.BuildFailed {
 		return err
 	}
-	last := r.list(ctx, d, texts(p.Finally), r.failure == nil && err == nil)
+	last := r.list(ctx, d, r.batch(p.Finally), r.failure == nil && err == nil)
 	if last != nil && (err == nil || statusOf(last) != pipeline.BuildFailed) {
 		return last
 	}
 	return err
 }
 
-func texts(commands []buildspec.Command) []string {
-	list := make([]string, len(commands))
+// batch is a list of the buildspec's.
+func (r *build) batch(commands []buildspec.Command) batch {
+	b := batch{commands: make([]string, len(commands)), strict: r.order.StrictShell}
 	for i, c := range commands {
-		list[i] = c.Text
+		b.commands[i] = c.Text
 	}
-	return list
+	return b
 }
 
 // list runs one list of commands up to the first that fails. Somebody who
 // debugs the build is let in at a breakpoint.
-func (r *build) list(ctx context.Context, d *driver, commands []string, succeeding bool) error {
-	for len(commands) > 0 {
+func (r *build) list(ctx context.Context, d *driver, b batch, succeeding bool) error {
+	for commands := b.commands; len(commands) > 0; {
 		n := r.untilBreakpoint(commands)
-		if err := r.upToFailure(ctx, d, commands[:n], succeeding); err != nil {
+		b.commands = commands[:n]
+		if err := r.upToFailure(ctx, d, b, succeeding); err != nil {
 			return err
 		}
 		if n < len(commands) || isBreakpoint(commands[n-1]) {
@@ -324,27 +326,26 @@ func (r *build) list(ctx context.Context, d *driver, commands []string, succeedi
 	return nil
 }
 
-func (r *build) upToFailure(ctx context.Context, d *driver, commands []string, succeeding bool) error {
+func (r *build) upToFailure(ctx context.Context, d *driver, b batch, succeeding bool) error {
 	var line int64
-	res, err := r.shell.run(ctx, d, batch{
-		commands: commands, force: r.force(succeeding), out: r.log.output,
-		begin: func(i int) {
-			r.log.line("Running command %s", commands[i])
-			r.log.begin()
-			line = r.log.lines()
-		},
-	})
+	b.force, b.out = r.force(succeeding), r.log.output
+	b.begin = func(i int) {
+		r.log.line("Running command %s", b.commands[i])
+		r.log.begin()
+		line = r.log.lines()
+	}
+	res, err := r.shell.run(ctx, d, b)
 	switch {
 	case errors.Is(err, errDead):
 		return r.dead(ctx)
 	case err != nil:
 		return err
 	}
-	r.noteCommands(commands, res)
+	r.noteCommands(b.commands, res)
 	if res.failed < 0 {
 		return nil
 	}
-	failed := r.failed(commands[res.failed], res.exit, line)
+	failed := r.failed(b.commands[res.failed], res.exit, line)
 	if err := r.pause(ctx, d, failed.command, failed.exit); err != nil {
 		return err
 	}

@@ -28,14 +28,17 @@ func (s *shell) save(n int) string {
 
 // script is one command in the shape that messages of CodeBuild show: line 1
 // the interpreter, 2 the state, 3 that variables are kept, 4 the user's text.
-// With fresh nothing is kept (version 0.1).
-func (s *shell) script(n int, text, force string, fresh bool) string {
+// Nothing is kept in version 0.1.
+func (s *shell) script(n int, text string, b batch) string {
 	keep := "set -a"
-	if !fresh {
+	if !s.fresh {
 		trap := `{ set +efux; } 2>/dev/null; ` + s.save(n)
 		keep = "trap " + quote(trap) + " EXIT; set -a"
 	}
-	return "#!/bin/sh\n" + s.restore(force) + "\n" + keep + "\n" + text + "\n"
+	if b.strict {
+		keep += `; set -e; ! (set -o pipefail) 2>/dev/null || set -o pipefail`
+	}
+	return "#!/bin/sh\n" + s.restore(b.force) + "\n" + keep + "\n" + text + "\n"
 }
 
 // group runs plain commands one after the other in one shell. Each has its

@@ -50,6 +50,7 @@ func (d *driver) order(line string) error {
 // batch is a list of commands that run one after the other until one fails.
 type batch struct {
 	commands []string
+	strict   bool // set -e, and pipefail where the shell has it
 	// force are assignments in shell syntax that precede every command.
 	force string
 	// begin is called when a command begins, after all earlier output was
@@ -139,11 +140,11 @@ func (s *shell) write(b batch) (first int, name string, err error) {
 	var list strings.Builder
 	for i := 0; i < len(b.commands); {
 		n := 1
-		for i+n < len(b.commands) && !s.fresh && plain(b.commands[i]) && plain(b.commands[i+n]) {
+		for i+n < len(b.commands) && !s.fresh && !b.strict && plain(b.commands[i]) && plain(b.commands[i+n]) {
 			n++
 		}
 		if n == 1 {
-			err = s.put(first+i, "script.sh", s.script(first+i, b.commands[i], b.force, s.fresh))
+			err = s.put(first+i, "script.sh", s.script(first+i, b.commands[i], b))
 			fmt.Fprintf(&list, "one %d\n", first+i)
 		} else {
 			err = s.put(first+i, "group.sh", s.group(first+i, b.commands[i:i+n], b.force))

@@ -62,6 +62,7 @@ Artifacts are always collected and checked; --artifacts keeps them.`,
 	f.BoolVar(&o.batch, "batch", false, "run the builds of the batch block one after the other, each in a copy of DIR")
 	f.BoolVar(&o.combine, "combine", false, "with --batch: make one artifact of those of all builds")
 	f.BoolVar(&o.copied, "copy", false, "work in a copy of DIR")
+	f.BoolVar(&o.strictShell, "strict-shell", false, "fail a command at its first line that fails, as strict_shell of a project does")
 	f.BoolVar(&o.privileged, "privileged", false, "run the container privileged")
 	return c
 }
@@ -72,7 +73,7 @@ type localBuild struct {
 	env, phases, sources                             []string
 	timeout                                          time.Duration
 	copied, privileged, engineNamed, shellOnFailure  bool
-	batch, combine                                   bool
+	batch, combine, strictShell                      bool
 	keep                                             string // where artifacts stay without --artifacts
 }
 
@@ -283,7 +284,7 @@ func (a *app) localOrder(ctx context.Context, cfg config.Config, o localBuild, d
 	name := "local-" + filepath.Base(dir)
 	order := pipeline.BuildOrder{
 		ID: id, Number: 1, Project: name, Buildspec: o.buildspec, Timeout: o.timeout,
-		Privileged: o.privileged, Trusted: true,
+		Privileged: o.privileged, Trusted: true, StrictShell: o.strictShell,
 	}
 	order.Image = resolveImage(cfg.Images, orDefault(orDefault(o.image, cfg.Image), standardImage))
 	order.Source.SHA, order.Source.FetchRef = headOf(ctx, dir)

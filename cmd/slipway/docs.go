@@ -168,6 +168,7 @@ projects:                             # settings of repositories' projects
     timeout: 30m
     queued_timeout: 1h                # how long its builds may wait for a runner; default: limits.queued_timeout
     concurrency: 2                    # builds at a time, of each compute type; more wait
+    strict_shell: true                # a command of several lines fails at the first that does
     status_context: ci/unit           # what its check and commit status are called, with variables of the build; default: slipway / default
     variables: {DEPLOY_ENV: staging}  # they win over the buildspec's
     build_type: auto                  # what a webhook starts: a batch if the buildspec has one [auto], build, or batch

@@ -99,7 +99,7 @@ func (o *orders) Build(ctx context.Context, j pipeline.Job, x pipeline.Execution
 		ID: j.ID, Number: act.exec.Number, Project: projectName(p, x.Repo), Source: src, Image: o.image(p),
 		Buildspec: cmp.Or(act.set.Configuration[pipeline.ConfigBuildspec], p.Buildspec),
 		Timeout:   cmp.Or(j.Timeout, o.cfg.Limits.BuildTimeout), Trusted: j.Trusted,
-		Retried: act.exec.Retried, SecondaryOnly: len(act.def.Outputs) > 1,
+		Retried: act.exec.Retried, SecondaryOnly: len(act.def.Outputs) > 1, StrictShell: p.StrictShell,
 	}
 	if x.Pipeline.Implied {
 		b.AutoRetry = p.AutoRetry

@@ -175,10 +175,12 @@ type Project struct {
 	Timeout    time.Duration `yaml:"timeout"`
 	// QueuedTimeout is how long its builds may wait for a runner; 0 means
 	// limits.queued_timeout.
-	QueuedTimeout time.Duration     `yaml:"queued_timeout"`
-	Concurrency   int               `yaml:"concurrency"`
-	Privileged    bool              `yaml:"privileged"`
-	Variables     map[string]string `yaml:"variables"`
+	QueuedTimeout time.Duration `yaml:"queued_timeout"`
+	Concurrency   int           `yaml:"concurrency"`
+	Privileged    bool          `yaml:"privileged"`
+	// StrictShell fails a command at its first line that fails.
+	StrictShell bool              `yaml:"strict_shell"`
+	Variables   map[string]string `yaml:"variables"`
 	// Services run beside its builds; Docker is an engine for them.
 	Services []Service    `yaml:"services"`
 	Docker   DockerEngine `yaml:"docker"`

@@ -122,6 +122,16 @@ var cases = []conformance{
 		phases: allGreen, status: pipeline.BuildSucceeded,
 	},
 	{
+		name: "C19 a command of a project with strict_shell", spec: spec("  build:\n    commands: [A=1, echo $A; false; echo no]\n    finally: [echo end]\n"),
+		change: func(o *pipeline.BuildOrder) { o.StrictShell = true },
+		status: pipeline.BuildFailed, message: "exit status 1", output: "1\nend\n",
+	},
+	{
+		name: "C19 a pipe in bash of a project with strict_shell", bash: true, spec: spec("  build:\n    commands: ['false | cat']\n"),
+		change: func(o *pipeline.BuildOrder) { o.StrictShell = true },
+		status: pipeline.BuildFailed, message: "exit status 1",
+	},
+	{
 		name: "C20 bash arrays", bash: true, spec: spec("  build:\n    commands: [arr=(a b), 'echo \"<${arr[1]}>\"']\n"),
 		status: pipeline.BuildSucceeded, output: "<>\n",
 	},
