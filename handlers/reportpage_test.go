@@ -25,7 +25,7 @@ func storedReport(t *testing.T, s *handlerstest.Server, name string, cases []pip
 	return pipeline.Report{Name: name, Kind: pipeline.ReportTest, Status: pipeline.ReportFailed, Total: int64(len(cases)), Stored: &a}
 }
 
-var caseName = regexp.MustCompile(`<code>(Test\w+|[a-z]+\.go)</code>`)
+var caseName = regexp.MustCompile(`<code>(?:<a [^>]*>)?(Test\w+|[a-z]+\.go)(?:</a>)?</code>`)
 
 func namesOn(body string) string {
 	var names []string
@@ -48,7 +48,7 @@ func TestReportPage(t *testing.T) {
 		many = append(many, pipeline.ReportCase{Name: fmt.Sprintf("Test%03d", i), Status: pipeline.CaseSucceeded, Duration: time.Duration(i)})
 	}
 	const arn = "arn:aws:codebuild:eu-west-1:1:report-group/x"
-	coverage := storedReport(t, s, "cover", nil, `,"sources":[{"path":"main.go","lines":{"covered":3,"missed":1}},{"path":"util.go","lines":{"covered":0,"missed":2}}]`)
+	coverage := storedReport(t, s, "cover", nil, `,"sources":[{"path":"main.go","located":true,"lines":{"covered":3,"missed":1}},{"path":"util.go","lines":{"covered":0,"missed":2}}]`)
 	coverage.Kind = "CODE_COVERAGE"
 	first := storedReport(t, s, arn, cases, "")
 	first.NewKeys, first.FlakyKeys, first.Failed, first.Skipped = []string{cases[0].Key()}, []string{cases[1].Key(), cases[2].Key()}, 2, 1
@@ -78,7 +78,7 @@ func TestReportPage(t *testing.T) {
 		{"one case and its past", at + "?case=" + cases[1].Key(), "TestB", []string{"In the last reports", "Not bad", "Failed"}},
 		{"a page", "/builds/b/reports/many?from=200", "Test200", []string{"Test249", "Newest"}},
 		{"a page of the slowest", "/builds/b/reports/many?from=100&order=slowest", "Test149", []string{"Test050", "from=200"}},
-		{"coverage by file", "/builds/b/reports/cover", "main.go util.go", []string{"75.0% lines", "0.0% lines"}},
+		{"coverage by file", "/builds/b/reports/cover", "main.go util.go", []string{"75.0% lines", "0.0% lines", `<a href="https://github.com/octo/app/blob/5ha/main.go" rel="nofollow noreferrer">main.go</a>`, "<code>util.go</code>"}},
 		{"coverage of a file", "/builds/b/reports/cover?q=util", "util.go", nil},
 		{"one that has expired", "/builds/b/reports/expired", "", []string{"was not kept"}},
 		{"one that was not kept", "/builds/b/reports/lost", "", []string{"was not kept"}},

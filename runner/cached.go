@@ -171,6 +171,10 @@ func cacheable(base, work string) bool {
 func (r *build) restore(ctx context.Context, p *cachePlan) error {
 	e, body, err := r.Cache.Restore(ctx, p.query)
 	if errors.Is(err, pipeline.ErrNotFound) {
+		if p.query.Key == "" {
+			r.log.line("Cache miss: nothing has been saved for these paths")
+			return nil
+		}
 		r.log.line("Cache miss for key %q", p.query.Key)
 		return nil
 	}

@@ -224,7 +224,7 @@ func readReportFile(root *os.Root, reader *report.Reader, file reportFile) bool 
 
 // keepReport stores a report and is what of it the build's record keeps.
 func (r *build) keepReport(ctx context.Context, root *os.Root, full report.Report) pipeline.Report {
-	r.locate(root, full.Cases)
+	r.locate(root, &full)
 	kept := full.Report
 	for _, c := range full.Cases {
 		if c.Status != pipeline.CaseFailed && c.Status != pipeline.CaseError {
@@ -260,24 +260,30 @@ func (r *build) inSource(name string) string {
 	return name
 }
 
-// locate makes the files of cases relative to the source, and notes which of
+// locate makes the files of a report relative to the source, and notes which of
 // them are there.
-func (r *build) locate(root *os.Root, cases []report.Case) {
+func (r *build) locate(root *os.Root, full *report.Report) {
 	there := map[string]bool{}
-	for i := range cases {
-		c := &cases[i]
-		c.File = r.inSource(c.File)
-		name := path.Clean(c.File)
-		if c.File == "" || !filepath.IsLocal(name) {
-			continue
+	place := func(file *string) bool {
+		*file = r.inSource(*file)
+		name := path.Clean(*file)
+		if *file == "" || !filepath.IsLocal(name) {
+			return false
 		}
 		if _, known := there[name]; !known {
 			info, err := fs.Stat(root.FS(), name)
 			there[name] = err == nil && info.Mode().IsRegular()
 		}
-		if c.Located = there[name]; c.Located {
-			c.File = name
+		if there[name] {
+			*file = name
 		}
+		return there[name]
+	}
+	for i := range full.Cases {
+		full.Cases[i].Located = place(&full.Cases[i].File)
+	}
+	for i := range full.Sources {
+		full.Sources[i].Located = place(&full.Sources[i].Path)
 	}
 }
 

@@ -121,9 +121,18 @@ func (s BuildSource) Page(c pipeline.ReportCase) string {
 	return s.Execution.Repo.FileURL(s.sha, c.File, c.Line)
 }
 
+// PageOf is the address of a file whose coverage is known; empty: there is none.
+func (s BuildSource) PageOf(f Source) string {
+	if !f.Located {
+		return ""
+	}
+	return s.Execution.Repo.FileURL(s.sha, f.Path, 0)
+}
+
 // Source is how much of one file is covered, as it is stored.
 type Source struct {
 	Path     string            `json:"path"`
+	Located  bool              `json:"located"`
 	Lines    pipeline.Coverage `json:"lines"`
 	Branches pipeline.Coverage `json:"branches"`
 }

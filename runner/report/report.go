@@ -80,7 +80,9 @@ type Case struct {
 
 // Source is the coverage of one file of source.
 type Source struct {
-	Path     string            `json:"path"`
+	Path string `json:"path"`
+	// Located: Path is a file of the build's source.
+	Located  bool              `json:"located,omitempty"`
 	Lines    pipeline.Coverage `json:"lines"`
 	Branches pipeline.Coverage `json:"branches"`
 }

@@ -12,7 +12,7 @@ import (
 const junitFile = `<testsuite><testcase name="a"/><testcase name="b"/><testcase name="c" file="src/c_test.go" line="7"><failure message="hunter22 is wrong"/></testcase>
 <testcase name="d" file="nowhere.go" line="1"><error/></testcase><testcase name="e"><skipped/></testcase></testsuite>`
 
-const coverageFile = `<coverage generated="1"><file name="x"><metrics statements="4" coveredstatements="3"/></file></coverage>`
+const coverageFile = `<coverage generated="1"><file name="src/c_test.go"><metrics statements="4" coveredstatements="3"/></file></coverage>`
 
 // reported are the lines that a build's record and log have of its reports.
 func reported(b pipeline.Build) string {
@@ -100,6 +100,9 @@ func testReports(t *testing.T, s Setup) {
 				stored := string(sink.Bytes(runner.ReportArtifact + r.Name))
 				if r.Stored == nil || !strings.Contains(stored, `"status": "`+string(r.Status)) || strings.Contains(stored, "hunter22") || !strings.Contains(sink.Text(), "Report "+r.String()) {
 					t.Errorf("report %s: stored %q", r.Name, stored)
+				}
+				if r.Lines.Covered > 0 && !strings.Contains(stored, `"located": true`) {
+					t.Errorf("report %s: its file is one of the source's: %s", r.Name, stored)
 				}
 			}
 		})
