@@ -72,3 +72,45 @@ artifacts: {files: [out.txt]}
 		}
 	}
 }
+
+// A fanout: each build runs its share of the tests, and its report is part of
+// one.
+func TestBatchFanout(t *testing.T) {
+	s := shared(t)
+	r := s.repo(t, owner, "fanout")
+	sha := s.push(t, r, "main", "a fanout", map[string]string{
+		"buildspec.yml": `version: 0.2
+batch:
+  build-fanout: {parallelism: 2}
+phases:
+  build:
+    commands:
+      - codebuild-tests-run --test-command "sh run.sh" --files-search "codebuild-glob-search 'tests/*'"
+reports:
+  unit: {files: out.xml}
+`,
+		"run.sh": `echo "tests $*"
+for f in "$@"; do cases="$cases<testcase name=\"$f\"/>"; done
+echo "<testsuite>$cases</testsuite>" > out.xml
+`,
+		"tests/a": "", "tests/b": "", "tests/c": "",
+	})
+	x := s.awaitExecution(t, sha)
+	if x.Status != "Succeeded" {
+		t.Fatalf("got %s: %s, want Succeeded\n%+v", x.Status, x.Reason, x.Stages)
+	}
+	for _, a := range x.Stages[1].Actions {
+		want := map[string]string{"Build": "build-fanout of 2 builds", "Build/f_1": "\ntests tests/a tests/b\n", "Build/f_2": "\ntests tests/c\n"}[a.Name]
+		if log := string(s.open(t, s.url+"/api/v1/builds/"+a.Build+"/log")); want == "" || !strings.Contains(log, want) {
+			t.Errorf("the log of %s lacks %q:\n%s", a.Name, want, log)
+		}
+	}
+	var groups struct {
+		Items []struct {
+			Last struct{ Total int } `json:"last"`
+		} `json:"items"`
+	}
+	if err := s.call(t.Context(), "GET", "/api/v1/repos/github/"+r.FullName()+"/reports", nil, &groups); err != nil || len(groups.Items) != 1 || groups.Items[0].Last.Total != 3 {
+		t.Errorf("got %+v, %v, want one report of 3 cases", groups, err)
+	}
+}
