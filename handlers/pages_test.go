@@ -180,6 +180,7 @@ func TestNotYetAndNotThere(t *testing.T) {
 	wants(t, "no executions", text(t, ctx, s.URL+"/"), "Nothing here yet")
 	wants(t, "no deliveries", text(t, ctx, s.URL+"/deliveries"), "No delivery yet")
 	wants(t, "no such build", text(t, ctx, s.URL+"/builds/x"), "Not Found")
+	wants(t, "no such path", text(t, ctx, s.URL+"/nothing/here"), "Not Found", "there is nothing at this path", "All executions")
 	s.AddBuild(pipeline.Build{ID: "queued", Status: pipeline.BuildQueued})
 	wants(t, "a queued build", text(t, ctx, s.URL+"/builds/queued"), "Queued", "Waiting for a runner", "Nothing was written yet")
 }

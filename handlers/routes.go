@@ -155,11 +155,11 @@ func (s *Server) router() *gin.Engine {
 		web.Handle(r.method, apiRoot+ginPath(r.path), s.need(r.need), r.handle)
 	}
 	s.pageRoutes(web)
-	e.NoRoute(secureHeaders, func(c *gin.Context) {
-		s.fail(c, refuse(http.StatusNotFound, "not-found", "there is nothing at this path"))
+	e.NoRoute(s.recover, secureHeaders, func(c *gin.Context) {
+		s.deny(c, refuse(http.StatusNotFound, "not-found", "there is nothing at this path"))
 	})
-	e.NoMethod(secureHeaders, func(c *gin.Context) {
-		s.fail(c, refuse(http.StatusMethodNotAllowed, "method", "this path does not take %s", c.Request.Method))
+	e.NoMethod(s.recover, secureHeaders, func(c *gin.Context) {
+		s.deny(c, refuse(http.StatusMethodNotAllowed, "method", "this path does not take %s", c.Request.Method))
 	})
 	return e
 }

@@ -83,11 +83,10 @@ func (d *doctor) data(context.Context) []finding {
 	if st, ok := there.Sys().(*syscall.Stat_t); ok && dir == d.cfg.Data && int(st.Uid) != os.Geteuid() {
 		out = append(out, doubt("run doctor, and Slipway, as that user", "the data folder %s belongs to user %d, and this is user %d", dir, st.Uid, os.Geteuid()))
 	}
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(dir, &disk); err != nil {
+	free, err := freeBytes(dir)
+	if err != nil {
 		return append(out, failed("look at the disk", fmt.Errorf("asking for free space of %s: %w", dir, err)))
 	}
-	free := uint64(disk.Bavail) * uint64(disk.Bsize)
 	state := fmt.Sprintf("%s, %.1f GiB free, %s", d.cfg.Data, float64(free)/(1<<30), inUse(filepath.Join(d.cfg.Data, "lock")))
 	switch {
 	case free < leastFree:
@@ -96,6 +95,13 @@ func (d *doctor) data(context.Context) []finding {
 		return append(out, doubt("make room: see docs/how-to/storage.md", "%s", state))
 	}
 	return append(out, fine("%s", state))
+}
+
+// freeBytes is what this user may still write to the disk of a folder.
+func freeBytes(dir string) (uint64, error) {
+	var disk syscall.Statfs_t
+	err := syscall.Statfs(dir, &disk)
+	return uint64(disk.Bavail) * uint64(disk.Bsize), err
 }
 
 // inUse says who has the lock of a data folder. It makes no file.

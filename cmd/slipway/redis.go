@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -49,7 +50,7 @@ func startEmbedded(ctx context.Context, data string, log *slog.Logger) (*embedde
 	k := &redisKeeper{program: program, dir: dir, socket: socket, log: log}
 	child, err := k.start(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w (see %s)", err, filepath.Join(dir, "redis.log"))
+		return nil, fmt.Errorf("%w: %s (see %s)", err, redisComplaint(dir), filepath.Join(dir, "redis.log"))
 	}
 	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
@@ -142,7 +143,7 @@ func (k *redisKeeper) keep(ctx context.Context, child *redisChild) {
 			k.stop(child)
 			return
 		}
-		k.log.Error("redis-server has ended; it is started again", "log", filepath.Join(k.dir, "redis.log"))
+		k.log.Error("redis-server has ended; it is started again", "log", filepath.Join(k.dir, "redis.log"), "error", redisComplaint(k.dir))
 		for {
 			next, err := k.start(ctx)
 			if err == nil {
@@ -152,11 +153,55 @@ func (k *redisKeeper) keep(ctx context.Context, child *redisChild) {
 			if ctx.Err() != nil {
 				return
 			}
-			k.log.Error("redis-server does not start", "error", err)
+			k.log.Error("redis-server does not start", "error", fmt.Errorf("%w: %s", err, redisComplaint(k.dir)))
 			pauseFor(ctx, wait)
 			wait = min(2*wait, 5*time.Second)
 		}
 	}
+}
+
+// redisNeeds is the free space below which a full disk is the likeliest reason
+// for the end of Redis, which then can't say so in its log either.
+const redisNeeds = 4 << 20
+
+// redisComplaint is why the Redis of a folder ended, as far as can be seen: the
+// disk is full, or what its log says last since it started with a "#", its mark
+// for what is wrong. Warnings that come at every start don't count.
+func redisComplaint(dir string) string {
+	if free, err := freeBytes(dir); err == nil && free < redisNeeds {
+		return fmt.Sprintf("the disk of %s is full", dir)
+	}
+	text, err := tail(filepath.Join(dir, "redis.log"), 8<<10)
+	if err != nil {
+		return err.Error()
+	}
+	const silent = "its log doesn't say why"
+	complaint := silent
+	for line := range strings.Lines(text) {
+		_, said, wrong := strings.Cut(line, " # ")
+		switch {
+		case strings.Contains(line, "Redis is starting"):
+			complaint = silent
+		case wrong && !strings.HasPrefix(strings.ToUpper(said), "WARNING"):
+			complaint = strings.TrimSpace(said)
+		}
+	}
+	return complaint
+}
+
+// tail is the end of a file.
+func tail(name string, bytes int64) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-bytes), bytes))
+	return string(text), err
 }
 
 // await waits until Redis or ctx has ended. The end of one that isn't our child

@@ -163,6 +163,27 @@ func TestRedisIsStartedAgain(t *testing.T) {
 	}
 }
 
+// Why Redis ended is in its log, if it could still write there.
+func TestRedisComplaint(t *testing.T) {
+	const start = "26076:C 24 Nov 2026 03:29:49.676 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n" +
+		"26076:M 24 Nov 2026 03:29:49.684 # WARNING Memory overcommit must be enabled!\n"
+	for _, tt := range []struct{ name, log, want string }{
+		{"the last that is wrong", start + "1:M 24 Nov 2026 03:29:48.536 # Short write\n1:M 24 Nov 2026 03:29:48.536 # Can't recover from AOF write error. Exiting...\n1:M 24 Nov 2026 03:29:48.600 * bye\n", "Can't recover from AOF write error. Exiting..."},
+		{"killed", "1:M 24 Nov 2026 03:29:48.536 # User requested shutdown...\n" + start, "its log doesn't say why"},
+		{"cut off", start + "1:M 24 Nov 2026 03:29:48.536 # Short wr", "Short wr"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "redis.log"), []byte(tt.log), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got := redisComplaint(dir); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func set(t *testing.T, url, key, value string) {
 	t.Helper()
 	rdb, err := queue.Open(url)

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -267,6 +268,23 @@ func TestCompressedBodiesAreBounded(t *testing.T) {
 	left, err := os.ReadDir(filepath.Join(w.o.Dir, "spool"))
 	if err != nil || len(left) != 0 {
 		t.Errorf("%d files are left, %v", len(left), err)
+	}
+}
+
+// A disk that takes nothing isn't the client's fault, and git can tell.
+func TestFullDisk(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t)
+	w.o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if err := os.RemoveAll(filepath.Join(w.o.Dir, "spool")); err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/git/o/r.git/git-receive-pack", strings.NewReader("0000"))
+	r.SetBasicAuth("x", testToken)
+	answer := httptest.NewRecorder()
+	w.ServeHTTP(answer, r)
+	if answer.Code != http.StatusInsufficientStorage || !strings.Contains(log.String(), "what git sends can't be kept") {
+		t.Errorf("got %d %s, logged %s", answer.Code, answer.Body, &log)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/cgi"
@@ -70,7 +71,7 @@ func (h *Host) Serve(w http.ResponseWriter, r *http.Request) {
 	}
 	body, size, err := h.spool(w, r, limit)
 	if err != nil {
-		refuseBody(w, err)
+		h.refuseBody(w, err)
 		return
 	}
 	if body != nil {
@@ -208,7 +209,12 @@ func decoded(body io.ReadCloser, encoding string) (io.ReadCloser, error) {
 	return nil, errEncoding
 }
 
-func refuseBody(w http.ResponseWriter, err error) {
+func (h *Host) refuseBody(w http.ResponseWriter, err error) {
+	if disk, ok := errors.AsType[*fs.PathError](err); ok {
+		h.o.Log.Error("what git sends can't be kept", "error", disk)
+		http.Error(w, "the server can't keep what git sends", http.StatusInsufficientStorage)
+		return
+	}
 	if errors.Is(err, errEncoding) {
 		http.Error(w, err.Error(), http.StatusUnsupportedMediaType)
 		return
