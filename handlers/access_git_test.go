@@ -5,9 +5,42 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/slipway-ci/slipway/handlers"
 	"github.com/slipway-ci/slipway/handlers/handlerstest"
 )
+
+// A push is in the audit log with whose token it came; one that fetches isn't.
+func TestPushesAreNoted(t *testing.T) {
+	s := handlerstest.New(t, func(o *handlers.Options) {
+		o.Git = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		o.Access.Git = func(r *http.Request) bool { // as the host does, which knows these two itself
+			_, password, _ := r.BasicAuth()
+			return password == "a job's own" || password == handlerstest.AdminToken
+		}
+	})
+	writer := makeToken(t, s, `{"name":"writer","role":"write"}`)
+	for _, password := range []string{handlerstest.AdminToken, writer, "a job's own"} {
+		for _, service := range []string{"git-upload-pack", "git-receive-pack"} {
+			r := request(t, "POST", s.URL+"/git/octo/app.git/"+service)
+			r.SetBasicAuth("git", password)
+			visit(t, visitor(t), r)
+		}
+	}
+	page, err := s.Audit(t.Context(), 3, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range page.Items {
+		got = append(got, e.Who+" "+e.Target)
+	}
+	want := []string{" /git/octo/app.git/git-receive-pack", "token:writer /git/octo/app.git/git-receive-pack", "admin /git/octo/app.git/git-receive-pack"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the audit log differs (-want +got):\n%s", diff)
+	}
+}
 
 // The built-in git host opens to API tokens as far as their role goes.
 func TestGitAccess(t *testing.T) {

@@ -137,7 +137,7 @@ func (s *Server) auditPage(c *gin.Context) {
 func (s *Server) auditWords() map[string]string {
 	words := map[string]string{
 		"GET /sign-in": "Sign in", "POST /sign-in": "Sign in", "POST /sign-out": "Sign out",
-		"GET /login/callback": "Sign in", "POST /git/*path": "Push to or fetch from the git host",
+		"GET /login/callback": "Sign in", "POST /git/*path": "Push to the git host",
 	}
 	for _, r := range s.api() {
 		path := ginPath(r.path)

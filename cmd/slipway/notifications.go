@@ -127,7 +127,7 @@ func (p *platform) deadMessages(ctx context.Context, limit int, after string) ([
 			return nil, err
 		}
 		out = append(out, handlers.DeadLetter{
-			ID: messagePrefix + f.ID, Queue: "notification", Reason: d.Reason, Attempts: d.Attempts, FailedAt: d.FailedAt, Entry: entry,
+			ID: messagePrefix + f.ID, Queue: "notification", Reason: d.Target + ": " + d.Reason, Attempts: d.Attempts, FailedAt: d.FailedAt, Entry: entry,
 		})
 	}
 	return out, err

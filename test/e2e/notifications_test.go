@@ -292,7 +292,7 @@ func (s *system) checkDeadLetters(t *testing.T, a *audience) {
 	if err := s.call(t.Context(), http.MethodGet, "/api/v1/dead-letters", nil, &page); err != nil {
 		t.Fatal(err)
 	}
-	if len(page.Items) != 1 || page.Items[0].Queue != "notification" || page.Items[0].Entry.Target != "moved" {
+	if len(page.Items) != 1 || page.Items[0].Queue != "notification" || page.Items[0].Entry.Target != "moved" || !strings.HasPrefix(page.Items[0].Reason, "moved: ") {
 		t.Fatalf("dead letters %+v", page)
 	}
 	t.Logf("dead letter: %+v", page.Items[0])
