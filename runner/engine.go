@@ -21,6 +21,9 @@ type Engine interface {
 	// if there is none. No build has used it. From then on it is like one that
 	// Start made, and fresh.
 	Spare(ctx context.Context, s Spec) (Container, Place)
+	// Answers is an error while the engine can start nothing, such as one in
+	// another process that is being restarted.
+	Answers(ctx context.Context) error
 	// Close waits for the removals that are still going on and frees what is
 	// kept ready. No other call may follow.
 	Close(ctx context.Context) error
@@ -54,8 +57,9 @@ type Container interface {
 	// when ctx is over. The folders stay.
 	Kill(ctx context.Context) error
 	// Died says in a few words why the container ended by itself, such as "out
-	// of memory"; empty if that isn't known.
-	Died(ctx context.Context) string
+	// of memory"; empty if that isn't known. An error means that the engine
+	// itself can't be asked any more.
+	Died(ctx context.Context) (string, error)
 	// Remove takes away whatever Start made, Folder included. It may go on in
 	// the background; Engine.Close waits for it. Kill need not be called first.
 	Remove()

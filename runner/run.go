@@ -364,15 +364,20 @@ func (r *build) failed(command string, exit int, line int64) *commandError {
 	}
 }
 
-const diedTimeout = 5 * time.Second
+const diedTimeout = 20 * time.Second
 
 // dead is the error of a container that ended under its commands: their
-// author's doing, as far as anyone can tell (CodeBuild reference E16).
+// author's doing, as far as anyone can tell (CodeBuild reference E16). Where the
+// engine has gone as well it is no one's here, and a fault.
 func (r *build) dead(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diedTimeout)
 	defer cancel()
+	why, err := r.container.Died(ctx)
+	if err != nil {
+		return fmt.Errorf("asking why the build container ended: %w", err)
+	}
 	msg := "Build container found dead before completing the build"
-	if why := r.container.Died(ctx); why != "" {
+	if why != "" {
 		msg += ": " + why
 	}
 	return &pipeline.UserError{Code: codeContainer, Msg: msg}

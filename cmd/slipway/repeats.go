@@ -17,7 +17,8 @@ const (
 
 // repeats is a log that says the same warning once a minute, with how often it
 // came since: a Redis that is away for an hour would else fill a disk with what
-// every loop has to say about it. Lines that differ in anything are not the same.
+// every loop has to say about it. Lines that differ in anything but a duration
+// are not the same.
 type repeats struct {
 	slog.Handler
 	said *said
@@ -55,12 +56,14 @@ func (h *repeats) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// key is all of a record but its time.
+// key is all of a record but its time and its durations.
 func (h *repeats) key(r slog.Record) string {
 	var b strings.Builder
 	b.WriteString(h.with + r.Level.String() + " " + r.Message)
 	r.Attrs(func(a slog.Attr) bool {
-		b.WriteString(" " + a.String())
+		if a.Value.Kind() != slog.KindDuration {
+			b.WriteString(" " + a.String())
+		}
 		return true
 	})
 	return b.String()

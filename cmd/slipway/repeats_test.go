@@ -17,8 +17,9 @@ func TestRepeatedWarnings(t *testing.T) {
 		var out strings.Builder
 		log := slog.New(newRepeats(slog.NewTextHandler(&out, nil)))
 		away := errors.New("connection refused")
-		for range 150 {
+		for i := range 150 {
 			log.Warn("looking for jobs", "error", away)
+			log.Warn("renewing a lease", "since", time.Duration(i)*time.Second, "error", away)
 			log.With("worker", 2).Warn("looking for jobs", "error", away)
 			log.Info("a build has begun")
 			time.Sleep(time.Second)
@@ -28,6 +29,7 @@ func TestRepeatedWarnings(t *testing.T) {
 			`msg="looking for jobs" error="connection refused"`:             3,
 			`msg="looking for jobs" error="connection refused" repeated=59`: 2,
 			`msg="looking for jobs" worker=2 error="connection refused"`:    3,
+			`msg="renewing a lease" since=`:                                 3,
 			`msg="looking for jobs" error=EOF`:                              1,
 			`msg="a build has begun"`:                                       150,
 		} {

@@ -116,7 +116,7 @@ func (a *app) work(ctx context.Context, cfg config.Config, control workerControl
 	}
 	_, terminals := place.Engine.(*docker.Engine)
 	return worker.Run(ctx, worker.Options{
-		Control: control, Log: log, Drain: cfg.Limits.Drain, Hurry: a.hurry, Temp: temp, Retryable: retryable,
+		Control: control, Log: log, Drain: cfg.Limits.Drain, Hurry: a.hurry, Temp: temp, Retryable: retryable, Ready: place.Answers,
 		Worker: pipeline.Worker{
 			ID: uuid.NewString(), Name: me, Kind: pipeline.BuildJob, Slots: cfg.Runner.Slots, Version: version,
 			Classes: serves,

@@ -21,6 +21,10 @@ type Options struct {
 	// Do does one job. It returns soon after ctx ended; its cause says why:
 	// pipeline.ErrStopped, ErrTimedOut, ErrStale or ErrDrained.
 	Do func(ctx context.Context, a pipeline.Assignment, s *Stream) (pipeline.Build, pipeline.Outcome)
+	// Ready is an error while no job can be done here, whichever it is: none is
+	// claimed then, and one that was claimed a moment before waits for a minute.
+	// nil: there is no such time.
+	Ready func(ctx context.Context) error
 	// Drain is how long jobs under way may go on after Run's ctx has ended.
 	Drain time.Duration
 	// Hurry, when it is closed after Run's ctx has ended, ends the drain; nil
@@ -40,6 +44,8 @@ const (
 	// claimPause is the least time between two claims that found nothing.
 	claimPause   = time.Second
 	defaultLease = 15 * time.Second
+	// readyTime is how long a job waits until it can be done here.
+	readyTime = time.Minute
 	// tellTime is how long a result is offered to a server that doesn't answer.
 	tellTime = 10 * time.Minute
 )
@@ -80,7 +86,7 @@ func (o *Options) drain(working context.Context) {
 // claims' ctx by the drain time.
 func (o *Options) slot(ctx, working context.Context) {
 	wait := firstPause
-	for ctx.Err() == nil {
+	for o.ready(ctx); ctx.Err() == nil; o.ready(ctx) {
 		asked := time.Now()
 		a, err := o.Control.Claim(ctx, o.Worker, claimWait)
 		switch {
@@ -97,6 +103,21 @@ func (o *Options) slot(ctx, working context.Context) {
 			pause(ctx, wait)
 			wait = min(2*wait, lastPause)
 		}
+	}
+}
+
+// ready waits until jobs can be done here, or ctx has ended.
+func (o *Options) ready(ctx context.Context) {
+	if o.Ready == nil {
+		return
+	}
+	for wait := firstPause; ; wait = min(2*wait, lastPause) {
+		err := o.Ready(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		o.Log.WarnContext(ctx, "no job is taken for now", "error", err)
+		pause(ctx, wait)
 	}
 }
 
@@ -127,6 +148,9 @@ func (o *Options) do(ctx context.Context, a pipeline.Assignment) {
 	defer release()
 	var background sync.WaitGroup
 	background.Go(func() { o.renew(keeping, a, quit) })
+	waiting, enough := context.WithTimeout(doing, readyTime)
+	o.ready(waiting)
+	enough()
 	b, outcome := o.safely(doing, a, s)
 	s.close()
 	if errors.Is(context.Cause(doing), pipeline.ErrStale) {

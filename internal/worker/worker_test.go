@@ -554,6 +554,39 @@ func TestHurryEndsTheDrain(t *testing.T) {
 	})
 }
 
+// No job is claimed while none can be done, and one that was claimed before
+// waits for a minute.
+func TestNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer("j")
+		began, asked := time.Now(), 0
+		var claims []int
+		o := options(s, func(context.Context, pipeline.Assignment, *Stream) (pipeline.Build, pipeline.Outcome) {
+			if past := time.Since(began); past < time.Minute+readyTime || past > time.Minute+readyTime+lastPause {
+				t.Errorf("the job began after %s", past)
+			}
+			return pipeline.Build{}, succeeded
+		})
+		o.Ready = func(context.Context) error {
+			s.mu.Lock()
+			claims = append(claims, s.claims)
+			s.mu.Unlock()
+			if asked++; time.Since(began) < time.Minute || s.claims == 1 && len(s.ended) == 0 {
+				return errAway
+			}
+			return nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- Run(ctx, o) }()
+		<-s.wake
+		cancel()
+		if err := <-done; err != nil || asked < 20 || claims[10] != 0 {
+			t.Errorf("asked %d times, %v; claims %v", asked, err, claims)
+		}
+	})
+}
+
 // A server that answers "nothing" at once, such as one that isn't Slipway, is
 // not to be asked in a busy loop.
 func TestClaimsArePaced(t *testing.T) {

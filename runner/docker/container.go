@@ -267,18 +267,24 @@ func (b *box) ImageDigest(ctx context.Context) string {
 	return info.Image
 }
 
-// Died says what the Docker engine knows of the container's end.
-func (b *box) Died(ctx context.Context) string {
+// Died says what the Docker engine knows of the container's end, unless it took
+// its containers along when it ended.
+func (b *box) Died(ctx context.Context) (string, error) {
+	if err := b.engine.Answers(ctx); err != nil {
+		return "", err
+	}
 	info, err := b.engine.api.ContainerInspect(ctx, b.id)
 	switch {
-	case err != nil || info.State == nil:
-		return ""
+	case isNotFound(err):
+		return "it was removed", nil
+	case err != nil:
+		return "", err
+	case info.State == nil || info.State.Running:
+		return "", nil
 	case info.State.OOMKilled:
-		return "out of memory"
-	case info.State.Running:
-		return ""
+		return "out of memory", nil
 	}
-	return fmt.Sprintf("its first process ended with exit status %d", info.State.ExitCode)
+	return fmt.Sprintf("its first process ended with exit status %d", info.State.ExitCode), nil
 }
 
 // Remove takes everything away in the background.

@@ -49,6 +49,10 @@ func (i *interrupter) passed(path string) {
 
 // serve is the address at which it listens.
 func (i *interrupter) serve(t *testing.T) string {
+	return "tcp://" + i.server(t).Listener.Addr().String()
+}
+
+func (i *interrupter) server(t *testing.T) *httptest.Server {
 	to, _ := url.Parse("http://docker")
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	proxy.FlushInterval = -1
@@ -60,7 +64,39 @@ func (i *interrupter) serve(t *testing.T) string {
 		proxy.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
 	}))
 	t.Cleanup(s.Close)
-	return "tcp://" + s.Listener.Addr().String()
+	return s
+}
+
+// Where the engine has gone, nobody can tell that the container ended by
+// itself.
+func TestEngineThatHasGone(t *testing.T) {
+	testenv.Need(t, "docker")
+	image := runnertest.BusyboxImage(t)
+	between := new(interrupter).server(t)
+	e, err := docker.Open(t.Context(), docker.Options{Data: t.TempDir(), Prepared: -1, Host: "tcp://" + between.Listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := t.TempDir()
+	c, err := e.Start(t.Context(), runner.Spec{Build: "b-1", Image: image, Place: runner.Place{Work: place, Source: place, SourcePath: "/src"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Answers(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if why, err := c.Died(t.Context()); err != nil {
+		t.Errorf("got %q, %v of an engine that is there", why, err)
+	}
+	c.Remove()
+	shut(t, e)
+	_ = between.Listener.Close()
+	if err := e.Answers(t.Context()); err == nil {
+		t.Error("the engine answers")
+	}
+	if why, err := c.Died(t.Context()); err == nil {
+		t.Errorf("got %q, want an error", why)
+	}
 }
 
 // A build that ends while the engine makes something for it leaves nothing

@@ -126,6 +126,19 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// readyTime is how long the Docker engine may take to say that it is there.
+const readyTime = 10 * time.Second
+
+// Answers asks on a connection of its own: an engine that is about to end still
+// answers on those that it has.
+func (e *Engine) Answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	_ = e.api.Close() // ends idle connections, nothing else
+	_, err := e.api.Ping(ctx)
+	return err
+}
+
 // hasten begins what somebody waits for who has one build: its network, and
 // the engine's facts. What the dead left is removed beside it.
 func (e *Engine) hasten() {

@@ -60,6 +60,9 @@ func (e *Engine) Spare(context.Context, runner.Spec) (runner.Container, runner.P
 	return nil, runner.Place{}
 }
 
+// Answers is nil: the host is there.
+func (e *Engine) Answers(context.Context) error { return nil }
+
 // Close waits for removals.
 func (e *Engine) Close(context.Context) error {
 	e.wg.Wait()
@@ -150,7 +153,7 @@ func (c *container) Exec(_ context.Context, user string) (runner.Process, error)
 
 func (c *container) Kill(ctx context.Context) error { return c.kill(ctx) }
 
-func (c *container) Died(context.Context) string { return "" }
+func (c *container) Died(context.Context) (string, error) { return "", nil }
 
 // Remove kills what is left and deletes the folder, in the background.
 func (c *container) Remove() {
