@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -374,3 +376,24 @@ func TestFollowSendsChangesOnly(t *testing.T) {
 		}
 	})
 }
+
+// Redis that is away is no fault of the server's: it passes, and pages and
+// programs are told so.
+func TestUnreachableIsUnavailable(t *testing.T) {
+	s := handlerstest.New(t, openReading, func(o *handlers.Options) { o.DeadLetters = away{} })
+	for _, path := range []string{"/dead-letters", "/api/v1/dead-letters"} {
+		status, header, body := answer(t, request(t, "GET", s.URL+path, set("Accept", "text/html")))
+		if status != http.StatusServiceUnavailable || header.Get("Retry-After") != "5" || !strings.Contains(body, "reached by the server") || strings.Contains(body, "10.0.0.7") {
+			t.Errorf("%s: got %d, Retry-After %q, %s", path, status, header.Get("Retry-After"), body)
+		}
+	}
+}
+
+// away is a Redis that doesn't answer.
+type away struct{}
+
+func (away) DeadLetters(context.Context, int, string) (pipeline.Page[handlers.DeadLetter], error) {
+	return pipeline.Page[handlers.DeadLetter]{}, fmt.Errorf("listing: %w", &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("10.0.0.7: connection refused")})
+}
+
+func (away) ReplayDeadLetter(context.Context, string) error { return nil }

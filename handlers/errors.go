@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -53,6 +54,7 @@ func problemOf(err error) *problem {
 	var mistake *pipeline.UserError
 	var refusal *pipeline.Refusal
 	var retry *forge.RetryError
+	var network *net.OpError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -76,6 +78,8 @@ func problemOf(err error) *problem {
 		return unavailable("unavailable", "the forge refuses requests for now", max(retry.After, time.Second))
 	case errors.Is(err, pipeline.ErrTimedOut), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable("timed-out", "this took too long", 5*time.Second)
+	case errors.As(err, &network):
+		return unavailable("unreachable", "Redis, the blob store or a git host can't be reached by the server now; its log says which", 5*time.Second)
 	}
 	return refuse(http.StatusInternalServerError, "fault", "a fault of the server; its log says more")
 }
