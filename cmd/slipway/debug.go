@@ -134,11 +134,17 @@ func (s *session) talk(ctx context.Context, t runner.Terminal) (why string, err 
 	defer over(nil)
 	go s.resize(ctx, t.Sizes)
 	go s.feed(ctx, t.In, over)
+	var gone string // why the build's side can say nothing any more
 	for ctx.Err() == nil {
 		f, err := s.next(ctx)
+		silent := err == nil && f.End == "" && len(f.Data) == 0
 		switch {
 		case errors.Is(err, pipeline.ErrNotFound):
 			return "the session is over", nil
+		case silent && gone != "":
+			return gone, nil
+		case silent:
+			gone = s.gone(ctx)
 		case err != nil:
 			return "", err
 		case f.End != "":
@@ -149,6 +155,19 @@ func (s *session) talk(ctx context.Context, t runner.Terminal) (why string, err 
 		}
 	}
 	return "", context.Cause(ctx)
+}
+
+// gone is why the build has ended without an end of its shell, as one does
+// whose runner is lost; empty: it goes on, for all that is known.
+func (s *session) gone(ctx context.Context) string {
+	b, err := s.api.Build(ctx, s.build)
+	switch {
+	case err != nil || !b.Status.Ended():
+		return ""
+	case b.Failure != nil:
+		return "the shell is gone: " + b.Failure.Message
+	}
+	return "the shell is gone: the build ended as " + string(b.Status)
 }
 
 // feed hands on what the person types. It ends with the next key after the
