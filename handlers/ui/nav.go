@@ -1,6 +1,9 @@
 package ui
 
-import "strings"
+import (
+	"path"
+	"strings"
+)
 
 // section is one entry of the navigation.
 type section struct {
@@ -48,9 +51,17 @@ func (f Frame) Nav() []Link {
 	return out
 }
 
-func (s section) current(path string) string {
-	path, _, _ = strings.Cut(path, "?")
-	if path == s.path {
+// reportPages are the pages of reports that lie below others.
+var reportPages = []string{"/builds/*/reports/*", "/repos/*/*/*/reports", "/repos/*/*/*/reports/*"}
+
+func (s section) current(page string) string {
+	page, _, _ = strings.Cut(page, "?")
+	for _, pattern := range reportPages {
+		if ok, _ := path.Match(pattern, page); ok {
+			page = "/reports/"
+		}
+	}
+	if page == s.path {
 		return "page"
 	}
 	below := s.below
@@ -58,7 +69,7 @@ func (s section) current(path string) string {
 		below = append(below, s.path)
 	}
 	for _, b := range below {
-		if strings.HasPrefix(path, b+"/") {
+		if strings.HasPrefix(page, b+"/") {
 			return "true"
 		}
 	}

@@ -36,6 +36,24 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// Each page is in one section of the navigation.
+func TestSectionOfPages(t *testing.T) {
+	for path, want := range map[string]string{
+		"/builds/b": "Executions", "/builds/b/reports/unit?status=bad": "Reports", "/repos/local/me/reports": "Executions",
+		"/repos/local/me/app/reports": "Reports", "/repos/local/me/app/reports/unit": "Reports", "/reports": "Reports", "/": "Executions",
+	} {
+		var got []string
+		for _, link := range (Frame{Path: path}).Nav() {
+			if link.Current != "" {
+				got = append(got, link.Name)
+			}
+		}
+		if d := cmp.Diff([]string{want}, got); d != "" {
+			t.Errorf("%s (-want +got)\n%s", path, d)
+		}
+	}
+}
+
 func TestNav(t *testing.T) {
 	tests := []struct {
 		name, path string
