@@ -129,6 +129,9 @@ type Deployment struct {
 	// FileExistsBehavior is for files that exist and are not the group's own,
 	// unless the appspec says; empty means DISALLOW. Any case.
 	FileExistsBehavior string
+	// OnDrift is what becomes of files that somebody changed since the group put
+	// them there: one of OnDrifts; empty means DriftBackup.
+	OnDrift string
 	// Events to run; empty means InPlace. DownloadBundle and Install are added.
 	Events []string
 	// Variables join the environment of scripts. Secret ones are masked.
@@ -242,6 +245,16 @@ func (d *Deployer) recoverAll() error {
 	return nil
 }
 
+// What becomes of files that were changed on the host (CodeDeploy reference 3.6).
+const (
+	DriftBackup  = "backup"  // they are replaced, and a copy is kept
+	DriftFail    = "fail"    // nothing is installed
+	DriftReplace = "replace" // they are replaced
+)
+
+// OnDrifts are the values of Deployment.OnDrift.
+var OnDrifts = []string{DriftBackup, DriftFail, DriftReplace}
+
 // globLiteral quotes a path for Glob.
 func globLiteral(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
@@ -271,6 +284,8 @@ func normalise(dep Deployment) (Deployment, []string, error) {
 		return dep, nil, invalid("the deployment group %q has no usable name", dep.GroupID)
 	case !slices.Contains(appspec.Behaviors, dep.FileExistsBehavior):
 		return dep, nil, &pipeline.UserError{Code: "APPSPEC_FEB", Msg: fmt.Sprintf("invalid file exists behavior %q: want DISALLOW, OVERWRITE or RETAIN", dep.FileExistsBehavior)}
+	case dep.OnDrift != "" && !slices.Contains(OnDrifts, dep.OnDrift):
+		return dep, nil, invalid("on_drift %q: want backup, fail or replace", dep.OnDrift)
 	case dep.AppSpec != "" && !filepath.IsLocal(dep.AppSpec):
 		return dep, nil, invalid("the appspec %s is not in the revision", dep.AppSpec)
 	}

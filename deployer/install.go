@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/slipway-ci/slipway/pipeline"
 )
 
 // install replaces what the group has on this host by what the appspec names
@@ -35,7 +37,7 @@ func (a *attempt) install(ctx context.Context) error {
 	for _, w := range plan.warnings {
 		a.warn(w.Code, "%s", w.Message)
 	}
-	if err := a.saveDrift(plan); err != nil {
+	if err := a.handleDrift(plan); err != nil {
 		return err
 	}
 	t := a.d.transaction(a.dep.ID, plan)
@@ -125,11 +127,20 @@ func (a *attempt) owners() (map[string]string, error) {
 	return owners, nil
 }
 
-// saveDrift copies away tracked files that somebody changed and that this
-// installation replaces or removes.
-func (a *attempt) saveDrift(p *plan) error {
+// handleDrift tells of tracked files that somebody changed and that this
+// installation replaces or removes, and does with them as the deployment says.
+func (a *attempt) handleDrift(p *plan) error {
 	slices.Sort(p.drifted)
-	for _, at := range slices.Compact(p.drifted) {
+	drifted := slices.Compact(p.drifted)
+	if a.dep.OnDrift == DriftFail && len(drifted) > 0 {
+		return &pipeline.UserError{Code: "DRIFT", Msg: drifted[0] + " was changed on this host since it was deployed" + andMore(len(drifted)-1) +
+			"; nothing was installed, since the deployment says on_drift: fail"}
+	}
+	for _, at := range drifted {
+		if a.dep.OnDrift == DriftReplace {
+			a.warn("DRIFT", "%s was changed on this host since it was deployed, and is replaced", at)
+			continue
+		}
 		a.warn("DRIFT", "%s was changed on this host since it was deployed: a copy is kept", at)
 		copyAt := filepath.Join(a.d.root, "drift", a.dep.ID, at)
 		if err := os.MkdirAll(filepath.Dir(copyAt), 0o700); err != nil {
@@ -140,6 +151,13 @@ func (a *attempt) saveDrift(p *plan) error {
 		}
 	}
 	return nil
+}
+
+func andMore(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d more", n)
 }
 
 func keepCopy(from, to string) error {

@@ -34,7 +34,12 @@ func TestPlanRefuses(t *testing.T) {
 		{"D24 default ace for a file", "PERM_ACE_FILE", perms("  - {object: /d/f, acls: ['d:u:root:7']}\n"), "/d/f"},
 		{"no such user", "PERM_OWNER", perms("  - {object: /d, owner: nobody-of-that-name}\n"), "nobody-of-that-name"},
 		{"D91 source missing", "FILES_SOURCE", files("  - {source: missing, destination: /d}\n"), "missing"},
-		{"a pattern as a source", "FILES_SOURCE", files("  - {source: /*, destination: /d}\n"), "patterns are not expanded"},
+		{"a pattern that finds nothing", "FILES_SOURCE", files("  - {source: 'dist/*.jar', destination: /d}\n"), "nothing in the revision matches the source dist/*.jar"},
+		{"a pattern that is none", "FILES_SOURCE", files("  - {source: '[a', destination: /d}\n"), "nothing in the revision matches"},
+		{"a name for several files", "FILES_DEST", files("  - {source: '*/f', destination: /d, destination_file: g}\n"), "2 files match, a/f and others"},
+		{"a name for a folder", "FILES_DEST", files("  - {source: a, destination: /d, destination_file: g}\n"), "the source a is a folder"},
+		{"a name for a folder that a pattern finds", "FILES_DEST", files("  - {source: 'a/s*', destination: /d, destination_file: g}\n"), "sub is a folder"},
+		{"a pattern and a folder for one file", "PLAN_DUP_SOURCE", files("  - {source: a, destination: /d}\n  - {source: '*/f', exclude: [a/**], destination: /d}\n  - {source: b, destination: /d}\n"), "a/f and b/f"},
 		{"home folder", "FILES_DEST", files("  - {source: a, destination: ~/x}\n"), "~"},
 		{"D50 file exists", "FILE_EXISTS", files("  - {source: foreign.txt, destination: /srv}\n"), "/srv/foreign.txt"},
 		{"file where a folder is wanted", "PLAN_FILE_DIR", files("  - {source: a, destination: /srv/foreign.txt}\n"), "/srv/foreign.txt"},
@@ -96,6 +101,24 @@ func TestInstall(t *testing.T) {
 			map[string]string{"/D": "755", "/D/f": "640 f", "/D/sub": "700", "/D/sub/g": "640 g"}},
 		{"D89 include_self", nil, files("  - {source: s, destination: /D}\n") + "permissions:\n  - {object: /D, mode: 700, include_self: true}\n",
 			map[string]string{"s/f": "f"}, "", map[string]string{"/D": "700", "/D/f": "700 f"}},
+		{"a pattern finds files", nil, files("  - {source: 'dist/*.jar', destination: /D}\n"), map[string]string{"dist/a.jar": "a", "dist/b.jar": "b", "dist/c.txt": "c", "dist/d/e.jar": "e"}, "",
+			map[string]string{"/D": "755", "/D/a.jar": "644 a", "/D/b.jar": "644 b"}},
+		{"a pattern keeps folders", nil, files("  - {source: 'dist/**/*.jar', destination: /D}\n"), map[string]string{"dist/a.jar": "a", "dist/d/e.jar": "e", "dist/f/g": "g"}, "",
+			map[string]string{"/D": "755", "/D/a.jar": "644 a", "/D/d": "755", "/D/d/e.jar": "644 e"}},
+		{"a pattern finds folders and links", nil, files("  - {source: 's/*', destination: /D}\n"), map[string]string{"s/x/f": "f", "s/l": "-> x"}, "",
+			map[string]string{"/D": "755", "/D/x": "755", "/D/x/f": "644 f", "/D/l": "-> x"}},
+		{"two stars are all of it", nil, files("  - {source: 's/**', destination: /D}\n"), map[string]string{"s/x/f": "f", "s/g": "g"}, "",
+			map[string]string{"/D": "755", "/D/x": "755", "/D/x/f": "644 f", "/D/g": "644 g"}},
+		{"a file of the pattern's own name comes first", nil, files("  - {source: 's*', destination: /D}\n"), map[string]string{"s*": "star", "sx": "x"}, "",
+			map[string]string{"/D": "755", "/D/s*": "644 star"}},
+		{"exclude", nil, files("  - {source: s, destination: /D, exclude: ['**/*.map', /node_modules/**, top.txt]}\n"),
+			map[string]string{"s/a.js": "a", "s/a.js.map": "m", "s/x/b.map": "m", "s/x/top.txt": "t", "s/node_modules/p/i.js": "p", "s/top.txt": "t"}, "",
+			map[string]string{"/D": "755", "/D/a.js": "644 a", "/D/x": "755", "/D/x/top.txt": "644 t"}},
+		{"exclude of what a pattern finds", nil, files("  - {source: 's/*', destination: /D, exclude: [b, 'd/*.txt']}\n"), map[string]string{"s/a": "a", "s/b": "b", "s/d/c": "c", "s/d/e.txt": "e"}, "",
+			map[string]string{"/D": "755", "/D/a": "644 a", "/D/d": "755", "/D/d/c": "644 c"}},
+		{"destination_file", nil, files("  - {source: conf/prod.yml, destination: /D, destination_file: app.yml}\n  - {source: 'app-*.jar', destination: /D, destination_file: app.jar}\n"),
+			map[string]string{"conf/prod.yml": "c", "app-1.2.jar": "j"}, "",
+			map[string]string{"/D": "755", "/D/app.yml": "644 c", "/D/app.jar": "644 j"}},
 		{"names with blanks and signs", nil, files("  - {source: s, destination: '/D ;$x'}\n"), map[string]string{"s/a 'b\"": "1", "s/ü\n": "2"}, "",
 			map[string]string{"/D ;$x": "755", "/D ;$x/a 'b\"": "644 1", "/D ;$x/ü\n": "644 2"}},
 	}
@@ -172,6 +195,33 @@ func TestDrift(t *testing.T) { // D93
 	kept, err := os.ReadFile(filepath.Join(b.d.root, "drift/d-2/D/f"))
 	if warned(r) != "DRIFT" || string(kept) != "edited" {
 		t.Errorf("D93: got %q, copy %q, %v", warned(r), kept, err)
+	}
+}
+
+// CodeDeploy reference 3.6.
+func TestOnDrift(t *testing.T) {
+	for on, want := range map[string]string{DriftFail: "edited", DriftReplace: "ours"} {
+		t.Run(on, func(t *testing.T) {
+			b := newBox(t)
+			rev := map[string]string{"appspec.yml": files("  - {source: s, destination: /D}\n"), "s/f": "ours", "s/g": "ours"}
+			b.ok("d-1", rev)
+			for _, name := range []string{"f", "g"} {
+				write(t, filepath.Join(b.target, "D", name), "edited", 0o644)
+			}
+			set := func(d *Deployment) { d.OnDrift = on }
+			if on == DriftFail {
+				_, err := b.fails("d-2", "DRIFT", rev, set)
+				if !strings.Contains(err.Msg, "/D/f was changed on this host since it was deployed, and 1 more; nothing was installed") {
+					t.Errorf("got %q", err.Msg)
+				}
+			} else if r := b.ok("d-2", rev, set); warned(r) != "DRIFT DRIFT" {
+				t.Errorf("got %q", warned(r))
+			}
+			b.wantTree(map[string]string{"/D": "755", "/D/f": "644 " + want, "/D/g": "644 " + want})
+			if _, err := os.Stat(filepath.Join(b.d.root, "drift/d-2")); !os.IsNotExist(err) {
+				t.Errorf("a copy was kept: %v", err)
+			}
+		})
 	}
 }
 

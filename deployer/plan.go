@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/slipway-ci/slipway/deployer/appspec"
 	"github.com/slipway-ci/slipway/pipeline"
@@ -98,29 +101,28 @@ func (p *planner) mapping(ctx context.Context, f appspec.File) error {
 	if strings.HasPrefix(f.Destination, "~") {
 		return p.errorAt(f.Line, f.Column, "FILES_DEST", "the destination %s: ~ is not expanded, write the path in full", f.Destination)
 	}
+	dest := destination(f.Destination)
 	source, err := p.inside(f.Source)
+	if err != nil && appspec.IsPattern(f.Source) {
+		return p.matches(ctx, f, dest)
+	}
 	if err != nil {
-		hint := ""
-		if strings.ContainsAny(f.Source, "*?") {
-			hint = ": patterns are not expanded, name the folder, or / for all of the revision"
-		}
-		return p.errorAt(f.Line, f.Column, "FILES_SOURCE", "the source %s is not in the revision%s", f.Source, hint)
+		return p.errorAt(f.Line, f.Column, "FILES_SOURCE", "the source %s is not in the revision", f.Source)
 	}
 	info, err := os.Stat(source)
 	if err != nil {
 		return err
 	}
-	dest := destination(f.Destination)
-	if info.IsDir() {
-		if err := p.folder(f, dest); err != nil {
-			return err
-		}
-		return p.tree(ctx, f, source, f.Source, dest)
-	}
 	if err := p.folder(f, dest); err != nil {
 		return err
 	}
-	return p.copy(f, source, f.Source, path.Join(dest, path.Base(f.Source)))
+	switch {
+	case !info.IsDir():
+		return p.copy(f, source, f.Source, path.Join(dest, cmp.Or(f.Name, path.Base(f.Source))))
+	case f.Name != "":
+		return p.errorAt(f.Line, f.Column, "FILES_DEST", "the source %s is a folder: destination_file is for a single file", f.Source)
+	}
+	return p.tree(ctx, f, source, ".", dest)
 }
 
 // inside is a path of the archive, links followed, which must not leave it.
@@ -143,8 +145,80 @@ func insideOf(archive, name string) (string, error) {
 	return full, nil
 }
 
-// tree plans what is in a folder of the revision, in the order of names.
-func (p *planner) tree(ctx context.Context, f appspec.File, dir, name, dest string) error {
+// matches plans what a pattern finds. It keeps its place below the folders that
+// the pattern names in full.
+func (p *planner) matches(ctx context.Context, f appspec.File, dest string) error {
+	base, pattern := doublestar.SplitPattern(f.Source)
+	none := p.errorAt(f.Line, f.Column, "FILES_SOURCE", "nothing in the revision matches the source %s", f.Source)
+	root, err := p.inside(base)
+	if err != nil {
+		return none
+	}
+	found, err := doublestar.Glob(os.DirFS(root), pattern, doublestar.WithNoFollow())
+	if err != nil || len(found) == 0 {
+		return none
+	}
+	f.Source = base
+	all := slices.Sorted(slices.Values(found))
+	found = slices.DeleteFunc(slices.Clone(all), func(rel string) bool { return excluded(f, rel) || inOneOf(all, rel) })
+	if f.Name != "" && len(found) > 1 {
+		return p.errorAt(f.Line, f.Column, "FILES_DEST", "%d files match, %s and others: destination_file is for a single one", len(found), found[0])
+	}
+	if err := p.folder(f, dest); err != nil {
+		return err
+	}
+	for _, rel := range found {
+		if err := p.match(ctx, f, filepath.Join(root, rel), rel, dest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inOneOf reports whether a folder among the paths holds rel.
+func inOneOf(paths []string, rel string) bool {
+	for dir := rel; dir != "."; {
+		dir = path.Dir(dir)
+		if _, found := slices.BinarySearch(paths, dir); found {
+			return true
+		}
+	}
+	return false
+}
+
+// match plans one path that a pattern found.
+func (p *planner) match(ctx context.Context, f appspec.File, source, rel, dest string) error {
+	info, err := os.Lstat(source)
+	switch {
+	case err != nil:
+		return err
+	case f.Name != "" && info.IsDir():
+		return p.errorAt(f.Line, f.Column, "FILES_DEST", "%s is a folder: destination_file is for a single file", rel)
+	case f.Name != "":
+		return p.copy(f, source, path.Join(f.Source, rel), path.Join(dest, f.Name))
+	}
+	if above := path.Dir(rel); above != "." {
+		if err := p.folder(f, path.Join(dest, above)); err != nil {
+			return err
+		}
+	}
+	if !info.IsDir() {
+		return p.copy(f, source, path.Join(f.Source, rel), path.Join(dest, rel))
+	}
+	if err := p.folder(f, path.Join(dest, rel)); err != nil {
+		return err
+	}
+	return p.tree(ctx, f, source, rel, dest)
+}
+
+// excluded reports whether the author leaves out a path below the source.
+func excluded(f appspec.File, rel string) bool {
+	return slices.ContainsFunc(f.Exclude, func(pattern string) bool { return doublestar.MatchUnvalidated(pattern, rel) })
+}
+
+// tree plans what is in a folder of the revision, in the order of names. rel is
+// the folder below the source, and dest where the source goes.
+func (p *planner) tree(ctx context.Context, f appspec.File, dir, rel, dest string) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -153,11 +227,16 @@ func (p *planner) tree(ctx context.Context, f appspec.File, dir, name, dest stri
 		return err
 	}
 	for _, c := range children {
-		source, from, target := filepath.Join(dir, c.Name()), path.Join(name, c.Name()), path.Join(dest, c.Name())
-		if !c.IsDir() {
-			err = p.copy(f, source, from, target)
-		} else if err = p.folder(f, target); err == nil {
-			err = p.tree(ctx, f, source, from, target)
+		source, below := filepath.Join(dir, c.Name()), path.Join(rel, c.Name())
+		target := path.Join(dest, below)
+		switch {
+		case excluded(f, below):
+		case !c.IsDir():
+			err = p.copy(f, source, path.Join(f.Source, below), target)
+		default:
+			if err = p.folder(f, target); err == nil {
+				err = p.tree(ctx, f, source, below, dest)
+			}
 		}
 		if err != nil {
 			return err

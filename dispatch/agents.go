@@ -98,7 +98,7 @@ func (f *Fleet) assign(ctx context.Context, d pipeline.Deployment, in pipeline.I
 		},
 		Deploy: &pipeline.DeployOrder{
 			ID: d.ID, Application: d.Application, Group: d.Group, Revision: d.Revision.Artifact,
-			FileExistsBehavior: d.FileExistsBehavior, IgnoreStopFailures: d.IgnoreStopFailures,
+			FileExistsBehavior: d.FileExistsBehavior, OnDrift: d.OnDrift, IgnoreStopFailures: d.IgnoreStopFailures,
 			Commit: d.Revision.SHA, Variables: variables(d, in),
 		},
 	}, nil

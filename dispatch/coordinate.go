@@ -136,7 +136,7 @@ func (f *Fleet) open(ctx context.Context, g Group, a pipeline.Assignment) (pipel
 		ID: job.ID, Application: o.Application, Group: g.Name, Creator: pipeline.CreatorUser, By: x.Trigger.Actor.Login,
 		Status:             pipeline.DeploymentCreated,
 		Revision:           pipeline.Revision{Artifact: o.Revision, Repo: x.Repo.Forge + "/" + x.Repo.FullName(), SHA: x.Trigger.SHA, Ref: x.Trigger.Ref},
-		FileExistsBehavior: o.FileExistsBehavior, IgnoreStopFailures: o.IgnoreStopFailures,
+		FileExistsBehavior: o.FileExistsBehavior, OnDrift: o.OnDrift, IgnoreStopFailures: o.IgnoreStopFailures,
 		Execution: x.ID, Stage: job.Stage, Action: job.Action,
 		CreatedAt: f.now().UTC(), Instances: []pipeline.Instance{}, Lease: f.lease, Timeout: job.Timeout, Job: &job,
 	}

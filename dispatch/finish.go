@@ -94,7 +94,8 @@ func (f *Fleet) rollBackOf(ctx context.Context, d pipeline.Deployment) (pipeline
 	return d, nil
 }
 
-// again is a new deployment of an earlier one's revision, which undoes d.
+// again is a new deployment of an earlier one's revision, which undoes d. What
+// was changed on a host keeps none from going back: a copy is kept.
 func (f *Fleet) again(ctx context.Context, good, d pipeline.Deployment, id string) (pipeline.Deployment, error) {
 	bundle, err := f.service.artifacts.Open(ctx, good.Revision.Digest)
 	if errors.Is(err, pipeline.ErrNotFound) {

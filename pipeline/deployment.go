@@ -96,6 +96,7 @@ type Deployment struct {
 	KeepGoing          bool     `json:"keep_going,omitempty"`
 	AutoRollback       []string `json:"auto_rollback,omitempty"`
 	FileExistsBehavior string   `json:"file_exists_behavior,omitempty"`
+	OnDrift            string   `json:"on_drift,omitempty"` // backup, fail or replace; empty: backup
 	IgnoreStopFailures bool     `json:"ignore_stop_failures,omitempty"`
 	// Scope are the agents that it is for; empty: all of the group.
 	Scope []string `json:"scope,omitempty"`

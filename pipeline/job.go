@@ -250,6 +250,7 @@ type DeployOrder struct {
 	// Revision is the bundle's artifact: a zip or tar that holds the appspec.
 	Revision           Artifact   `json:"revision"`
 	FileExistsBehavior string     `json:"file_exists_behavior,omitempty"`
+	OnDrift            string     `json:"on_drift,omitempty"`
 	IgnoreStopFailures bool       `json:"ignore_stop_failures,omitempty"`
 	Variables          []Variable `json:"variables,omitempty"`
 	Commit             string     `json:"commit,omitempty"`

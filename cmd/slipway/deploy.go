@@ -40,15 +40,16 @@ that fails before Install has ended leaves the host as it was.`,
 	f.StringVar(&o.application, "application", "", "application (default: the revision's name)")
 	f.StringVar(&o.exists, "file-exists-behavior", "", "DISALLOW, OVERWRITE or RETAIN, unless the appspec says")
 	f.StringVar(&o.appspec, "appspec", "", "`name` of the appspec in the revision")
+	f.StringVar(&o.onDrift, "on-drift", "", "files that were changed on this host: backup (the default: a copy is kept), fail or replace")
 	f.BoolVar(&o.ignoreStop, "ignore-application-stop-failures", false, "go on when ApplicationStop fails")
 	f.BoolVar(&o.strict, "strict", false, "refuse an appspec with warnings")
 	return c
 }
 
 type localDeploy struct {
-	root, group, application, exists, appspec string
-	events                                    []string
-	ignoreStop, strict                        bool
+	root, group, application, exists, onDrift, appspec string
+	events                                             []string
+	ignoreStop, strict                                 bool
 }
 
 func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error {
@@ -77,7 +78,7 @@ func (a *app) deploy(ctx context.Context, o localDeploy, revision string) error 
 	}
 	result, err := d.Apply(ctx, deployer.Deployment{
 		ID: id, Application: o.application, Group: o.group, Revision: revision, AppSpec: o.appspec,
-		FileExistsBehavior: o.exists, Events: o.events, IgnoreApplicationStopFailures: o.ignoreStop, Strict: o.strict,
+		FileExistsBehavior: o.exists, OnDrift: o.onDrift, Events: o.events, IgnoreApplicationStopFailures: o.ignoreStop, Strict: o.strict,
 	}, eventPrinter{a.stdout})
 	mistake, isMistake := errors.AsType[*pipeline.UserError](err)
 	switch {

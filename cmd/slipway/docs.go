@@ -184,6 +184,7 @@ deployment_groups:
     branches: [main, "release/*"]     # default: the default branch
     root: /srv/web                    # prefix of every destination; default: /
     file_exists_behavior: OVERWRITE   # DISALLOW, OVERWRITE or RETAIN
+    on_drift: fail                    # files that were changed on the host: backup, fail or replace [backup]
     ignore_stop_failures: false
   - name: fleet                       # a group of hosts with agents
     repository: github/octo/web

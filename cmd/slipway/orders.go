@@ -337,7 +337,7 @@ func (o *orders) Deploy(ctx context.Context, j pipeline.Job, x pipeline.Executio
 	}
 	d := &pipeline.DeployOrder{
 		ID: j.ID, Application: g.Application, Group: g.Name, Commit: x.Trigger.SHA,
-		FileExistsBehavior: g.FileExistsBehavior, IgnoreStopFailures: g.IgnoreStopFailures,
+		FileExistsBehavior: g.FileExistsBehavior, OnDrift: g.OnDrift, IgnoreStopFailures: g.IgnoreStopFailures,
 	}
 	d.Application = cmp.Or(act.set.Configuration[pipeline.ConfigApplication], d.Application, x.Repo.Name)
 	inputs, err := x.Inputs(j.Stage, j.Action)

@@ -127,7 +127,7 @@ func (a *Agent) apply(ctx context.Context, order pipeline.Assignment, r *report)
 	defer os.Remove(bundle)
 	result, err := d.Apply(ctx, deployer.Deployment{
 		ID: dep.ID, Application: dep.Application, Group: dep.Group, Revision: bundle, SHA256: dep.Revision.Digest,
-		FileExistsBehavior: dep.FileExistsBehavior, IgnoreApplicationStopFailures: dep.IgnoreStopFailures,
+		FileExistsBehavior: dep.FileExistsBehavior, OnDrift: dep.OnDrift, IgnoreApplicationStopFailures: dep.IgnoreStopFailures,
 		Variables: dep.Variables, Commit: dep.Commit,
 	}, r)
 	r.fillIn(result.Events)

@@ -6,6 +6,7 @@ package appspec
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/specfile"
@@ -41,12 +42,21 @@ type Spec struct {
 
 // File says that a file or folder of the revision goes to a folder of the host.
 type File struct {
-	// Source is relative to the root of the revision; "." is all of it.
+	// Source is relative to the root of the revision; "." is all of it. What no
+	// file is called may be a pattern, an addition of ours.
 	Source string
 	// Destination is the folder to put it in, as written but for blanks.
-	Destination  string
+	Destination string
+	// Name is what a single file is called there, and Exclude are patterns of
+	// what to leave out, relative to Source: additions of ours.
+	Name         string
+	Exclude      []string
 	Line, Column int
 }
+
+// IsPattern reports whether a source may be a pattern: with * and ? within a
+// name, [a-z], {a,b}, or ** for any folders.
+func IsPattern(source string) bool { return strings.ContainsAny(source, "*?[{") }
 
 // Script is one script of a lifecycle event.
 type Script struct {

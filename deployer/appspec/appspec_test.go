@@ -175,9 +175,30 @@ func TestScripts(t *testing.T) {
 
 func TestFiles(t *testing.T) { // D17
 	got := parse(t, header+"files:\n  - {source: /, destination: /a}\n  - source: ./b/\n    destination: /c/\n").Files
-	want := []File{{".", "/a", 4, 5}, {"b", "/c/", 5, 5}}
+	want := []File{{Source: ".", Destination: "/a", Line: 4, Column: 5}, {Source: "b", Destination: "/c/", Line: 5, Column: 5}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("D17 (-want +got):\n%s", diff)
+	}
+}
+
+func TestAdditionsToFiles(t *testing.T) {
+	got := parse(t, header+"files:\n  - {source: 'd/*', destination: /a, exclude: [./x, /y/**], destination_file: z}\n").Files
+	want := []File{{Source: "d/*", Destination: "/a", Name: "z", Exclude: []string{"x", "y/**"}, Line: 4, Column: 5}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for keys, message := range map[string]string{
+		"destination_file: a/b": "files[0].destination_file: want the name of a file, without a folder",
+		"destination_file: ..":  "files[0].destination_file: want the name",
+		"exclude: '[a'":         `files[0].exclude[0]: "[a" is no pattern such as **/*.map`,
+		"exclude: [a, '']":      "files[0].exclude[1]",
+		"exclude: {a: b}":       "files[0].exclude",
+		"exclude: [" + strings.Repeat("a, ", maxExcludes) + "b]": "want at most 100 patterns",
+	} {
+		_, problems := Parse([]byte(header+"files:\n  - {source: d, destination: /a, "+keys+"}\n"), Options{})
+		if !problems.HasErrors() || !strings.Contains(problems[0].Message, message) || problems[0].Line != 4 {
+			t.Errorf("%s: got %v, want %s", keys, problems, message)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/slipway-ci/slipway/internal/specfile"
@@ -15,7 +16,7 @@ import (
 
 var (
 	topKeys    = []string{"version", "os", "files", "file_exists_behavior", "permissions", "hooks"}
-	fileKeys   = []string{"source", "destination"}
+	fileKeys   = []string{"source", "destination", "destination_file", "exclude"}
 	scriptKeys = []string{"location", "timeout", "runas", "sudo", "args", "env"}
 )
 
@@ -172,15 +173,49 @@ func (p *parser) mapping(item *yaml.Node, where string) {
 		p.Errorf(m["source"].Value, "FILES_SOURCE", "%s.source: %q leaves the revision", where, source)
 		return
 	}
-	p.checkPaths(m, where, source, destination)
-	p.spec.Files = append(p.spec.Files, File{clean, destination, item.Line, item.Column})
+	p.checkPaths(m, where, clean, destination)
+	f := File{Source: clean, Destination: destination, Line: item.Line, Column: item.Column}
+	f.Name, f.Exclude = p.rename(m["destination_file"]), p.exclude(m["exclude"])
+	p.spec.Files = append(p.spec.Files, f)
 }
 
-// checkPaths warns of what is taken literally though hardly meant so.
+// rename is a name for a single file.
+func (p *parser) rename(e specfile.Entry) string {
+	name, ok := p.Text(e.Value, e.Path)
+	if ok && (name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00")) {
+		p.Errorf(e.Value, "FILES_DEST", "%s: want the name of a file, without a folder, have %q", e.Path, name)
+	}
+	return name
+}
+
+// maxExcludes bounds the patterns of one entry.
+const maxExcludes = 100
+
+func (p *parser) exclude(e specfile.Entry) []string {
+	var patterns []string
+	for i, item := range p.Texts(e.Value, e.Path) {
+		pattern := path.Clean(strings.TrimPrefix(item.Text, "/"))
+		at := specfile.Problem{Line: item.Line, Column: item.Column, Severity: specfile.Error, Code: "FILES_EXCLUDE"}
+		switch {
+		case i == maxExcludes:
+			at.Message = fmt.Sprintf("%s: want at most %d patterns", e.Path, maxExcludes)
+			p.Report(nil, at)
+			return patterns
+		case item.Text == "" || pattern == "." || !doublestar.ValidatePattern(pattern):
+			at.Message = fmt.Sprintf("%s[%d]: %q is no pattern such as **/*.map", e.Path, i, item.Text)
+			p.Report(nil, at)
+		default:
+			patterns = append(patterns, pattern)
+		}
+	}
+	return patterns
+}
+
+// checkPaths warns of what CodeDeploy takes otherwise, and of what is taken
+// literally though hardly meant so.
 func (p *parser) checkPaths(m fields, where, source, destination string) {
-	if strings.ContainsAny(source, "*?") {
-		p.report(m["source"].Value, specfile.Warning, "FILES_GLOB",
-			where+".source: patterns are not expanded, a file of this very name is looked for", "name the folder instead")
+	if IsPattern(source) {
+		p.Warnf(m["source"].Value, "FILES_GLOB", "%s.source: unless a file has this very name, %q is a pattern; CodeDeploy's agent has none", where, source)
 	}
 	if p.spec.OS != "linux" {
 		return

@@ -22,6 +22,7 @@ type DeploymentGroup struct {
 	Branches           []string `yaml:"branches"`   // patterns, "**" for all; default: the default branch
 	Root               string   `yaml:"root"`       // prefix of every destination; default: the host's root
 	FileExistsBehavior string   `yaml:"file_exists_behavior"`
+	OnDrift            string   `yaml:"on_drift"` // files changed on the host: backup, fail or replace [backup]
 	IgnoreStopFailures bool     `yaml:"ignore_stop_failures"`
 	// Tags choose the agents: all keys must be there, each with one of the
 	// values between bars, which may be patterns. Without any the group's only
@@ -79,6 +80,9 @@ func (c *Config) checkGroups() error {
 		}
 		if !slices.Contains([]string{"", "DISALLOW", "OVERWRITE", "RETAIN"}, g.FileExistsBehavior) {
 			errs = append(errs, fmt.Errorf("deployment_groups[%d].file_exists_behavior: want DISALLOW, OVERWRITE or RETAIN, have %q", i, g.FileExistsBehavior))
+		}
+		if !slices.Contains([]string{"", "backup", "fail", "replace"}, g.OnDrift) {
+			errs = append(errs, fmt.Errorf("deployment_groups[%d].on_drift: want backup, fail or replace, have %q", i, g.OnDrift))
 		}
 		if g.Root != "" && !filepath.IsAbs(g.Root) {
 			errs = append(errs, fmt.Errorf("deployment_groups[%d].root: want an absolute path, have %q", i, g.Root))
