@@ -168,6 +168,18 @@ func TestFoldersOfTheBundleGetTheUsualMode(t *testing.T) { // D98
 	b.wantTree(map[string]string{"/D": "755", "/D/private": "755", "/D/private/f": "644 f"})
 }
 
+func TestScriptsOfInstallNeverRun(t *testing.T) {
+	b := newBox(t)
+	spec := header + "hooks:\n  DownloadBundle:\n    - location: s.sh\n  Install:\n    - location: s.sh\n"
+	r := b.ok("d-1", map[string]string{"appspec.yml": spec, "s.sh": "echo ran\n"})
+	if got := b.rep.output.String(); !strings.HasSuffix(got, "Events that run scripts - none\n") {
+		t.Errorf("got %q", got)
+	}
+	if got := warned(r); !strings.Contains(got, "HOOK_RESERVED") {
+		t.Errorf("warnings %s, want HOOK_RESERVED", got)
+	}
+}
+
 func TestWhatRunsIsSaidBefore(t *testing.T) {
 	b := newBox(t)
 	stop := header + "hooks:\n  ApplicationStop:\n    - location: s.sh\n  ValidateService:\n    - location: s.sh\n    - location: s.sh\n"

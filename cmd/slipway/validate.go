@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -125,17 +128,33 @@ func kindOfFile(path string, data []byte) string {
 	case strings.Contains(name, "buildspec"):
 		return "buildspec"
 	}
-	for _, line := range strings.Split(string(data), "\n") {
-		switch key, _, _ := strings.Cut(strings.TrimSpace(line), ":"); {
-		case line == strings.TrimLeft(line, " \t") && (key == "phases" || key == "batch"):
+	for _, key := range topLevelKeys(data) {
+		switch key {
+		case "phases", "batch":
 			return "buildspec"
-		case strings.HasPrefix(line, "slipway:"):
+		case "slipway":
 			return "pipeline"
-		case line == strings.TrimLeft(line, " \t") && (key == "os" || key == "hooks" || key == "Resources"):
+		case "os", "hooks", "Resources":
 			return "appspec"
 		}
 	}
 	return "buildspec"
+}
+
+// topLevelKeys reads no more than it must, as a file with mistakes has a kind,
+// too: the keys of a JSON object, or the lines without indentation.
+func topLevelKeys(data []byte) []string {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(data, &object) == nil {
+		return slices.Sorted(maps.Keys(object))
+	}
+	var keys []string
+	for line := range strings.Lines(string(data)) {
+		if key, _, found := strings.Cut(line, ":"); found {
+			keys = append(keys, strings.Trim(key, `"'`))
+		}
+	}
+	return keys
 }
 
 // specFiles are the files named, and those found in the folders named.

@@ -265,12 +265,12 @@ func (p *parser) hooks(n *yaml.Node) {
 func (p *parser) event(e specfile.Entry) {
 	scripts, ok := p.scripts(e)
 	switch {
+	case slices.Contains(reserved, e.Key):
+		p.Warnf(e.At, "HOOK_RESERVED", "%s: this event belongs to CodeDeploy, its scripts never run", e.Path)
 	case slices.Contains(Events, e.Key), slices.Contains(p.options.Events, e.Key):
 		if ok && len(scripts) > 0 {
 			p.spec.Hooks[e.Key] = scripts
 		}
-	case slices.Contains(reserved, e.Key):
-		p.Warnf(e.At, "HOOK_RESERVED", "%s: this event belongs to CodeDeploy, its scripts never run", e.Path)
 	default:
 		p.unknown(e, "HOOK_UNKNOWN", "unknown lifecycle event "+e.Key+", its scripts never run", Events)
 	}

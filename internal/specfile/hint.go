@@ -18,6 +18,7 @@ var (
 	assignment       = regexp.MustCompile(`^\w+=`)
 	keyWithoutColon  = regexp.MustCompile(`^\w[\w-]*(\s+['"]?\d\S*)?\s*$`)
 	keyWithoutSpace  = regexp.MustCompile(`^\s*[\w-]+:[^\s/:]`)
+	endsWithColon    = regexp.MustCompile(`^\s*(- )?[\w.-]+:\s+[^\s"'#].*:\s*$`)
 )
 
 // syntaxHint guesses from the source near a syntax error what its author did.
@@ -31,7 +32,7 @@ func (f *File) syntaxHint(message string, line, from int) string {
 	if strings.HasPrefix(f.Line(1), "#!") {
 		return "this is a script, not YAML"
 	}
-	near := []int{line, line - 1, from}
+	near := []int{line, line - 1, from, 1}
 	for _, rule := range lineHints {
 		for _, n := range near {
 			if n > 0 && rule.pattern.MatchString(f.Line(n)) {
@@ -48,6 +49,9 @@ func (f *File) syntaxHint(message string, line, from int) string {
 	if strings.Contains(message, "',' or") || strings.Contains(message, "node content") && strings.HasPrefix(f.Line(1), "{") {
 		return f.commaHint(line)
 	}
+	if strings.Contains(message, "<document start>") && !strings.Contains(f.Line(1), ":") {
+		return "line 1 is neither a key with a colon nor a comment, which starts with #"
+	}
 	if strings.Contains(message, "expected") || strings.Contains(message, "mapping values") {
 		return "check the indentation of this line and of those above it; a command of several lines needs a | block"
 	}
@@ -60,6 +64,9 @@ var lineHints = []struct {
 }{
 	{tabbedIndent, "a tab can't indent YAML, use blanks"},
 	{regexp.MustCompile(`^ *\x{a0}`), "a no-break space can't indent YAML, use blanks"},
+	{regexp.MustCompile("^ *```"), "delete the ```, which fences code in Markdown"},
+	{regexp.MustCompile(`^ *//`), "a comment starts with #, not with //"},
+	{regexp.MustCompile(`^ *[–—] `), "a list's dash is -, this one is longer"},
 	{regexp.MustCompile(`^~\s*$`), "delete the ~, which an editor shows behind the end of a file"},
 	{regexp.MustCompile(`\{\{|\{%|^\s*%\{|<%`), "this looks like a template placeholder that was not filled in; quote the value or render the file first"},
 	{bracketCommand, "a value that starts with [ is a list to YAML; put the whole command in quotes"},
@@ -97,6 +104,9 @@ func (f *File) breakHint(message string, line int) string {
 	}
 	switch {
 	case strings.Contains(message, "mapping values are not allowed"):
+		if endsWithColon.MatchString(f.Line(line)) {
+			return "a value that ends with a colon needs quotes"
+		}
 		for n := line; n > 0 && n > line-4; n-- {
 			if keyWithoutSpace.MatchString(f.Line(n)) {
 				return "line " + itoa(n) + ": a key needs a blank after its colon"
